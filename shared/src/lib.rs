@@ -1,1 +1,11 @@
-//! shared
+//! What two or more of the functions need: the nouns, the wire format, and the adapters to Redis, Kafka and DynamoDB.
+//!
+//! - [`domain`]: pure values and rules.
+//! - [`message`]: what travels through Kafka.
+//! - [`config`], [`telemetry`]: how a function starts.
+//! - [`redis`]: says no early. [`kafka`]: remembers. [`dynamodb`]: decides.
+//! - [`lock`]: the general lock, for warming and jobs; a reservation never waits on it.
+
+pub mod domain;
+pub mod message;
+pub mod redis;

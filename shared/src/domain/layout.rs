@@ -1,0 +1,160 @@
+//! Which seat of a section has which number. Numbers are append-only: a seat keeps its own through every republish and a
+//! removed seat's is never given out again, so a bit in Redis or a message in flight always means the same seat.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::document::{SectionDocument, SeatsDocument};
+
+/// Seats of one load partition in DynamoDB (`SEATS#<event>#<section>#<number ÷ 200>`): all of them selling within one
+/// second take 400 of the 1,000 write units a partition has.
+pub const SEATS_PER_PARTITION: u32 = 200;
+
+/// The numbered seats of one section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    rows: Vec<Row>,
+    /// By number: the seat's id within the section. `None` = removed.
+    seats: Vec<Option<Box<str>>>,
+    numbers: HashMap<Box<str>, u32>,
+}
+
+/// A row with its seats left to right; a general section is one row without a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Row {
+    id: String,
+    labels: Vec<String>,
+    numbers: Vec<u32>,
+}
+
+/// What is stored of a layout.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    /// How many numbers have ever been given out.
+    numbered: u32,
+    /// Places of a general section have no rows: their serial is their number plus one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rows: Vec<Row>,
+}
+
+impl Layout {
+    /// Numbers the seats of a section published for the first time.
+    pub fn first(section: &SectionDocument) -> Self {
+        Self::empty().followed_by(section)
+    }
+
+    /// The layout that succeeds this one when the section is republished as `section`: known seats keep their numbers,
+    /// new ones take the next, removed ones leave theirs unused for ever.
+    #[must_use]
+    pub fn followed_by(&self, section: &SectionDocument) -> Self {
+        let mut numbers = self.all_numbers();
+        let mut next = u32::try_from(self.seats.len()).unwrap_or(u32::MAX);
+        let mut number_of = |within: String| {
+            *numbers.entry(within.into_boxed_str()).or_insert_with(|| {
+                next += 1;
+                next - 1
+            })
+        };
+        let rows: Vec<Row> = match (&section.rows, section.capacity) {
+            (Some(rows), _) => rows
+                .iter()
+                .map(|row| {
+                    let labels = row.seats.labels();
+                    let numbers = labels.iter().map(|label| number_of(format!("{}-{label}", row.id))).collect();
+                    Row { id: row.id.to_string(), labels, numbers }
+                })
+                .collect(),
+            (None, capacity) => {
+                let labels = SeatsDocument::Count(capacity.unwrap_or(0)).labels();
+                let numbers = labels.iter().map(|label| number_of(label.clone())).collect();
+                vec![Row { id: String::new(), labels, numbers }]
+            }
+        };
+        Self::from_rows(rows, next)
+    }
+
+    fn empty() -> Self {
+        Self { rows: Vec::new(), seats: Vec::new(), numbers: HashMap::new() }
+    }
+
+    /// Every number ever given to a seat that still exists.
+    fn all_numbers(&self) -> HashMap<Box<str>, u32> {
+        self.numbers.clone()
+    }
+
+    fn from_rows(rows: Vec<Row>, numbered: u32) -> Self {
+        let mut seats = vec![None; numbered as usize];
+        let mut numbers = HashMap::new();
+        for row in &rows {
+            for (label, number) in row.labels.iter().zip(&row.numbers) {
+                let within: Box<str> =
+                    if row.id.is_empty() { label.as_str().into() } else { format!("{}-{label}", row.id).into() };
+                if let Some(seat) = seats.get_mut(*number as usize) {
+                    *seat = Some(within.clone());
+                }
+                numbers.insert(within, *number);
+            }
+        }
+        Self { rows, seats, numbers }
+    }
+
+    /// The number of the seat named `<row>-<seat>` (or by its serial), if the section has it.
+    pub fn number(&self, within: &str) -> Option<u32> {
+        self.numbers.get(within).copied()
+    }
+
+    /// The seat's id within the section, if a seat of this number exists.
+    pub fn seat(&self, number: u32) -> Option<&str> {
+        self.seats.get(number as usize).and_then(|seat| seat.as_deref())
+    }
+
+    /// All seats in the order a map shows them: id within the section, and number.
+    pub fn seats(&self) -> impl Iterator<Item = (&str, u32)> {
+        let numbers = self.rows.iter().flat_map(|row| row.numbers.iter().copied());
+        numbers.filter_map(|number| self.seat(number).map(|seat| (seat, number)))
+    }
+
+    /// How many seats exist.
+    pub fn capacity(&self) -> u32 {
+        u32::try_from(self.numbers.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many numbers have ever been given out: the length of the section's bitmaps.
+    pub fn numbered(&self) -> u32 {
+        u32::try_from(self.seats.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many load partitions the section has.
+    pub fn partitions(&self) -> u32 {
+        self.numbered().div_ceil(SEATS_PER_PARTITION)
+    }
+
+    /// Seats this layout has and `next` has not.
+    pub fn removed_in<'a>(&'a self, next: &Layout) -> Vec<(&'a str, u32)> {
+        let kept: HashSet<&str> = next.numbers.keys().map(AsRef::as_ref).collect();
+        self.seats().filter(|(within, _)| !kept.contains(within)).collect()
+    }
+
+    /// The stored form: JSON, to be compressed by the repository.
+    pub fn to_json(&self) -> Vec<u8> {
+        let general = self.rows.len() == 1 && self.rows[0].id.is_empty();
+        let contiguous = general && self.rows[0].numbers.iter().enumerate().all(|(at, number)| at as u32 == *number);
+        let rows = if contiguous { Vec::new() } else { self.rows.clone() };
+        serde_json::to_vec(&Stored { numbered: self.numbered(), rows }).unwrap_or_default()
+    }
+
+    /// Reads the stored form.
+    ///
+    /// # Errors
+    /// When the bytes are no layout.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        let stored: Stored = serde_json::from_slice(bytes)?;
+        if stored.rows.is_empty() {
+            let labels = SeatsDocument::Count(stored.numbered).labels();
+            let row = Row { id: String::new(), labels, numbers: (0..stored.numbered).collect() };
+            return Ok(Self::from_rows(vec![row], stored.numbered));
+        }
+        Ok(Self::from_rows(stored.rows, stored.numbered))
+    }
+}

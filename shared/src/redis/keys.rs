@@ -1,0 +1,95 @@
+//! Every key Redis holds for an event, spelled here and nowhere else. All carry the hash tag `{event_id}`: one event, one
+//! slot, one script. The prefix is the version of the structures; a change of any of them is a new prefix.
+//!
+//! | key | type | holds |
+//! |---|---|---|
+//! | `t1:{e}:event` | hash | version, state, opens_at, closes_at, limit, since (ms since when nothing was lost; 0 = ever) |
+//! | `t1:{e}:views` | counter | views not yet written back |
+//! | `t1:{e}:dirty` | set | sections whose state is in doubt |
+//! | `t1:{e}:s:<section>:claims` | hash | seat number → `<expiry, 13 digits of ms>:<uuid>`; `@loaded` (s), `@load` (nonce) |
+//! | `t1:{e}:s:<section>:taken` | bitmap | sold or blocked, one bit a seat |
+//! | `t1:{e}:s:<section>:blocked` | bitmap | the blocked ones among them; absent while nothing is blocked |
+//! | `t1:{e}:r:<uuid>` | hash | message, attempts, outcome; lives a day |
+//! | `t1:{e}:c:<customer>` | hash | uuid → `<expiry in ms, 0 = for good>:<seats>`; `@rate` → `<minute>:<claims>` |
+//! | `t1:{e}:lock:<name>` | string | the general lock |
+
+use crate::domain::ids::{CustomerId, EventId, ReservationId};
+
+const PREFIX: &str = "t1:";
+
+fn key(event: &EventId, rest: &str) -> String {
+    format!("{PREFIX}{{{event}}}:{rest}")
+}
+
+/// What is known of the event.
+pub fn event(event: &EventId) -> String {
+    key(event, "event")
+}
+
+/// Views not yet written back.
+pub fn views(event: &EventId) -> String {
+    key(event, "views")
+}
+
+/// Sections whose state is in doubt.
+pub fn dirty(event: &EventId) -> String {
+    key(event, "dirty")
+}
+
+/// Claims of a section.
+pub fn claims(event: &EventId, section: &str) -> String {
+    key(event, &format!("s:{section}:claims"))
+}
+
+/// Sold and blocked seats of a section.
+pub fn taken(event: &EventId, section: &str) -> String {
+    key(event, &format!("s:{section}:taken"))
+}
+
+/// Blocked seats of a section.
+pub fn blocked(event: &EventId, section: &str) -> String {
+    key(event, &format!("s:{section}:blocked"))
+}
+
+/// The record of a reservation.
+pub fn record(id: &ReservationId) -> String {
+    key(&id.event(), &format!("r:{}", id.uuid()))
+}
+
+/// What a customer holds of an event.
+pub fn customer(event: &EventId, customer: &CustomerId) -> String {
+    key(event, &format!("c:{customer}"))
+}
+
+/// A lock within the event's slot.
+pub fn lock(event: &EventId, name: &str) -> String {
+    key(event, &format!("lock:{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_an_event_carry_its_hash_tag() {
+        let e = EventId::parse("club-night").unwrap();
+        let id = ReservationId::of(&e, "2c5ea4c0-4067-51f9-8f6d-2b7a4f3f7c11").unwrap();
+        let someone = CustomerId::parse("a{b}c").unwrap();
+        let keys = [
+            event(&e),
+            views(&e),
+            dirty(&e),
+            claims(&e, "A"),
+            taken(&e, "A"),
+            blocked(&e, "A"),
+            record(&id),
+            customer(&e, &someone),
+            lock(&e, "load:A"),
+        ];
+        for key in &keys {
+            // Redis hashes what stands between the first `{` and the first `}` after it.
+            assert!(key.starts_with("t1:{club-night}:"), "{key}");
+        }
+        assert_eq!(keys.iter().collect::<std::collections::HashSet<_>>().len(), keys.len());
+    }
+}

@@ -1,0 +1,154 @@
+//! Redis says no early. Every operation is one script, every script one round trip with a deadline; whatever goes wrong
+//! here can only disappoint a customer late, never sell a seat twice.
+//!
+//! - [`keys`]: every key, spelled once.
+//! - [`claims`]: claim, and give back.
+//! - [`records`]: what is remembered of a reservation for a day.
+//! - [`truth`]: what DynamoDB decided flows back.
+//! - [`seat_map`]: sections as they are now.
+//! - [`loading`]: a publication made known; a cold section's state.
+
+pub mod claims;
+pub mod keys;
+pub mod loading;
+pub mod records;
+pub mod seat_map;
+pub mod truth;
+
+use std::time::Duration;
+
+use fred::clients::Pool;
+use fred::error::{Error as FredError, ErrorKind};
+use fred::interfaces::{ClientLike, KeysInterface, LuaInterface};
+use fred::types::config::{Config, ReconnectPolicy, UnresponsiveConfig};
+use fred::types::{Builder, Value};
+
+/// How long one command may take, in all. A refusal has to reach the customer within 300 ms when Redis hangs.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long a connection attempt may take, TLS included.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long init waits for the first connection before it goes on without: a store that is down is met by the request.
+const INIT_WAIT: Duration = Duration::from_millis(1_500);
+/// A socket that has not answered for this long is given up and opened anew (a thawed Lambda has dead ones).
+const UNRESPONSIVE: Duration = Duration::from_millis(500);
+/// How often that is looked at.
+const UNRESPONSIVE_INTERVAL: Duration = Duration::from_millis(100);
+/// Delays between reconnection attempts, in ms: Redis back means a working claim within a second.
+const RECONNECT_MIN_MS: u32 = 50;
+const RECONNECT_MAX_MS: u32 = 400;
+/// How often a command is sent, the first time included: once more after a connection was lost. Every script here is
+/// idempotent for its reservation, so a resend is safe.
+const COMMAND_ATTEMPTS: u32 = 2;
+/// Commands waiting for a connection before new ones are refused at once.
+const MAX_WAITING_COMMANDS: usize = 5_000;
+
+/// How old the doubts of an event must be before they count, in ms: so long after a loss a missing record means nothing.
+pub const LAG_GATE_AGE_MS: i64 = 30_000;
+
+/// Redis did not give a usable answer. Whether the command was carried out is unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisError {
+    /// No answer in time, no connection, or an answer that means "not now" (loading, read-only, out of memory).
+    #[error("redis is unavailable")]
+    Unavailable(#[source] FredError),
+    /// No answer within [`COMMAND_TIMEOUT`].
+    #[error("redis did not answer within {COMMAND_TIMEOUT:?}")]
+    TimedOut,
+    /// An answer no script of ours gives.
+    #[error("redis answered {0} unexpectedly")]
+    Unexpected(String),
+}
+
+/// A Lua script with its digest.
+#[derive(Debug, Clone)]
+pub(crate) struct Script {
+    lua: &'static str,
+    sha1: String,
+}
+
+impl Script {
+    pub(crate) fn new(lua: &'static str) -> Self {
+        Self { lua, sha1: fred::util::sha1_hash(lua) }
+    }
+}
+
+/// The connections to Redis. Cheap to clone.
+#[derive(Clone)]
+pub struct Redis {
+    pool: Pool,
+}
+
+impl Redis {
+    /// Opens `connections` connections to `url` (`redis://`, `rediss://`, or `rediss-cluster://`) and waits a moment for
+    /// them. A server that is down is not an error: it is met by the first command, and connected to when it is back.
+    ///
+    /// # Errors
+    /// When the URL cannot be read.
+    pub async fn connect(url: &str, connections: usize) -> Result<Self, RedisError> {
+        let mut config = Config::from_url(url).map_err(RedisError::Unavailable)?;
+        config.fail_fast = false;
+        let pool = Builder::from_config(config)
+            .with_performance_config(|performance| performance.default_command_timeout = COMMAND_TIMEOUT)
+            .with_connection_config(|connection| {
+                connection.connection_timeout = CONNECTION_TIMEOUT;
+                connection.internal_command_timeout = CONNECTION_TIMEOUT;
+                connection.max_command_attempts = COMMAND_ATTEMPTS;
+                connection.max_command_buffer_len = MAX_WAITING_COMMANDS;
+                connection.reconnect_on_auth_error = true;
+                connection.tcp.nodelay = Some(true);
+                connection.unresponsive =
+                    UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE), interval: UNRESPONSIVE_INTERVAL };
+            })
+            .set_policy(ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2))
+            .build_pool(connections.max(1))
+            .map_err(RedisError::Unavailable)?;
+        pool.connect_pool();
+        if tokio::time::timeout(INIT_WAIT, pool.wait_for_connect()).await.is_err() {
+            tracing::warn!("redis is not reachable yet; going on without it");
+        }
+        Ok(Self { pool })
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        if let Err(error) = self.pool.quit().await {
+            tracing::debug!(%error, "redis connections were gone before they were closed");
+        }
+    }
+
+    /// Runs a script by its digest; a server that has forgotten it is sent the text, once.
+    pub(crate) async fn run<T>(&self, script: &Script, keys: Vec<String>, args: Vec<Value>) -> Result<T, RedisError>
+    where
+        T: fred::types::FromValue,
+    {
+        let client = self.pool.next();
+        let answer = async {
+            match client.evalsha::<Value, _, _, _>(script.sha1.as_str(), keys.clone(), args.clone()).await {
+                Err(error) if error.details().starts_with("NOSCRIPT") => client.eval(script.lua, keys, args).await,
+                answer => answer,
+            }
+        };
+        convert(within_deadline(answer).await?)
+    }
+
+    /// Adds one to a counter and returns it.
+    ///
+    /// # Errors
+    /// When Redis gives no answer in time.
+    pub(crate) async fn increment(&self, key: String) -> Result<u64, RedisError> {
+        within_deadline(self.pool.next().incr(key)).await
+    }
+}
+
+async fn within_deadline<T>(answer: impl Future<Output = Result<T, FredError>>) -> Result<T, RedisError> {
+    match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) if *error.kind() == ErrorKind::Timeout => Err(RedisError::TimedOut),
+        Ok(Err(error)) => Err(RedisError::Unavailable(error)),
+        Err(_) => Err(RedisError::TimedOut),
+    }
+}
+
+fn convert<T: fred::types::FromValue>(value: Value) -> Result<T, RedisError> {
+    value.convert().map_err(|error: FredError| RedisError::Unexpected(error.to_string()))
+}

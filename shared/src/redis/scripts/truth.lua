@@ -1,0 +1,54 @@
+-- Writes what DynamoDB has decided into Redis: the outcome into the record, and the state of each seat as it is stored.
+-- Somebody else's live claim yields only to a stored live hold or sale; a compare that fails marks the section dirty.
+--
+-- KEYS  1 record, 2 customer, 3 dirty, then per section: claims, taken
+-- ARGV  1 uuid, 2 outcome ('' = leave the record), 3 the customer's entry ('' = none)
+--       4.. per seat: index of its section (from 0), section id, number, state (held | sold | free), owner, expiry in ms
+local record, customer, dirty = KEYS[1], KEYS[2], KEYS[3]
+local uuid = ARGV[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function forget(claims, number)
+  -- While a load is under way an absence would be filled from a read that may be older than this truth.
+  if redis.call('HEXISTS', claims, '@load') == 1 then
+    redis.call('HSET', claims, number, '0000000000000:-')
+  else
+    redis.call('HDEL', claims, number)
+  end
+end
+
+for i = 4, #ARGV, 6 do
+  local section, number, state, owner = tonumber(ARGV[i]), ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+  local expiry = tonumber(ARGV[i + 5])
+  local claims, taken = KEYS[4 + 2 * section], KEYS[5 + 2 * section]
+  -- A section that is neither loaded nor loading learns this when it is loaded: DynamoDB had it before we came here.
+  if redis.call('HEXISTS', claims, '@loaded') == 1 or redis.call('HEXISTS', claims, '@load') == 1 then
+    local claim = redis.call('HGET', claims, number)
+    local live, claimant = false, nil
+    if claim then
+      live = tonumber(string.sub(claim, 1, 13)) > now
+      claimant = string.sub(claim, 15)
+    end
+    local foreign = live and claimant ~= uuid and claimant ~= owner
+    if state == 'sold' then
+      redis.call('SETBIT', taken, number, 1)
+      if foreign then redis.call('SADD', dirty, ARGV[i + 1]) elseif claim then forget(claims, number) end
+    elseif state == 'held' and expiry > now then
+      if foreign and owner ~= uuid then
+        redis.call('SADD', dirty, ARGV[i + 1])
+      else
+        redis.call('HSET', claims, number, string.format('%013d', expiry) .. ':' .. owner)
+      end
+    elseif claim and not foreign then
+      -- Free, or a hold that has run out: only this reservation's own claim, or the ended hold's, goes.
+      forget(claims, number)
+    end
+  end
+end
+
+if ARGV[3] == '' then redis.call('HDEL', customer, uuid) else redis.call('HSET', customer, uuid, ARGV[3]) end
+if ARGV[2] ~= '' and redis.call('EXISTS', record) == 1 then
+  redis.call('HSET', record, 'outcome', ARGV[2])
+end
+return 1
