@@ -6,6 +6,9 @@
 //! - [`redis`]: says no early. [`kafka`]: remembers. [`dynamodb`]: decides.
 //! - [`lock`]: the general lock, for warming and jobs; a reservation never waits on it.
 
+pub mod config;
 pub mod domain;
+pub mod dynamodb;
+pub mod lock;
 pub mod message;
 pub mod redis;

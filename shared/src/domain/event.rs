@@ -50,6 +50,31 @@ pub struct Seat {
     pub number: u32,
 }
 
+/// A taken seat, as DynamoDB holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenSeat {
+    /// Its number within the section.
+    pub number: u32,
+    /// How it is taken.
+    pub state: TakenState,
+}
+
+/// How a seat is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TakenState {
+    /// Held by the reservation of this uuid until then (ms since the epoch).
+    Held {
+        /// The owner's uuid.
+        owner: String,
+        /// End of the hold.
+        expires_at_ms: i64,
+    },
+    /// Paid.
+    Sold,
+    /// Taken off sale.
+    Blocked,
+}
+
 impl Event {
     /// Puts a document and the layouts of its sections together.
     ///

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::document::{SectionDocument, SeatsDocument};
+use super::document::{RowDocument, SeatsDocument, SectionDocument};
+use super::ids::Label;
 
 /// Seats of one load partition in DynamoDB (`SEATS#<event>#<section>#<number ÷ 200>`): all of them selling within one
 /// second take 400 of the 1,000 write units a partition has.
@@ -26,6 +27,19 @@ struct Row {
     id: String,
     labels: Vec<String>,
     numbers: Vec<u32>,
+}
+
+impl Row {
+    fn document(&self) -> Option<RowDocument> {
+        let id = Label::parse(&self.id).ok()?;
+        let counted = SeatsDocument::Count(u32::try_from(self.labels.len()).ok()?);
+        let seats = if counted.labels() == self.labels {
+            counted
+        } else {
+            SeatsDocument::Labels(self.labels.iter().map(|label| Label::parse(label)).collect::<Result<_, _>>().ok()?)
+        };
+        Some(RowDocument { id, seats })
+    }
 }
 
 /// What is stored of a layout.
@@ -113,6 +127,11 @@ impl Layout {
     pub fn seats(&self) -> impl Iterator<Item = (&str, u32)> {
         let numbers = self.rows.iter().flat_map(|row| row.numbers.iter().copied());
         numbers.filter_map(|number| self.seat(number).map(|seat| (seat, number)))
+    }
+
+    /// The rows as a document writes them; `None` for a general section.
+    pub fn rows(&self) -> Option<Vec<RowDocument>> {
+        self.rows.iter().map(Row::document).collect()
     }
 
     /// How many seats exist.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ids::SeatId;
+
 /// Where a reservation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -145,6 +147,34 @@ impl Outcome {
             Outcome::Rejected(reason) => Some(reason),
             Outcome::Held | Outcome::Cancelled => None,
         }
+    }
+}
+
+/// An outcome with what belongs to it, as record, row and answer carry it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// What became of the request.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// The seats that somebody else owned, where that was the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<SeatId>,
+}
+
+impl Decision {
+    /// An outcome without taken seats.
+    pub fn plain(outcome: Outcome) -> Self {
+        Self { outcome, taken: Vec::new() }
+    }
+
+    /// Reads what [`to_json`](Self::to_json) wrote.
+    pub fn from_json(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The decision as a record keeps it.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
     }
 }
 

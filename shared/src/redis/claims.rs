@@ -6,8 +6,8 @@ use fred::types::Value;
 use super::{Redis, RedisError, Script, keys};
 use crate::domain::event::{Event, Seat};
 use crate::domain::ids::{CustomerId, ReservationId};
+use crate::domain::reservation::Decision;
 use crate::message::{Draft, Request};
-use crate::redis::records::Recorded;
 
 /// How long a record lives, in seconds: a day, so that a retry after any crash finds its first attempt.
 pub const RECORD_SECONDS: i64 = 86_400;
@@ -47,16 +47,23 @@ pub enum Claimed {
     Ended {
         /// The message's value.
         message: String,
+        /// Redis' time, in milliseconds since the epoch.
+        now_ms: i64,
     },
     /// The attempt is decided already.
     Decided {
         /// The message's value.
         message: String,
         /// What became of it.
-        outcome: Recorded,
+        outcome: Decision,
+        /// Redis' time, in milliseconds since the epoch.
+        now_ms: i64,
     },
     /// The record is gone, but this reservation owns one of the seats: its row answers.
-    Own,
+    Own {
+        /// Redis' time, in milliseconds since the epoch.
+        now_ms: i64,
+    },
     /// Another body was sent under this key.
     KeyReused,
     /// More than [`MAX_ATTEMPTS`] under this key.
@@ -190,11 +197,14 @@ pub(super) fn integer(number: u64) -> Value {
 
 fn read_reply(reply: &[String], sections: &SectionsOf<'_>) -> Option<Claimed> {
     let text = |at: usize| reply.get(at).cloned();
+    let number = |at: usize| reply.get(at)?.parse().ok();
     Some(match reply.first()?.as_str() {
         "granted" => Claimed::Granted { message: text(1)?, attempts: reply.get(2)?.parse().ok()? },
-        "ended" => Claimed::Ended { message: text(1)? },
-        "decided" => Claimed::Decided { message: text(1)?, outcome: Recorded::from_json(reply.get(2)?)? },
-        "own" => Claimed::Own,
+        "ended" => Claimed::Ended { message: text(1)?, now_ms: number(2)? },
+        "decided" => {
+            Claimed::Decided { message: text(1)?, outcome: Decision::from_json(reply.get(2)?)?, now_ms: number(3)? }
+        }
+        "own" => Claimed::Own { now_ms: number(1)? },
         "reused" => Claimed::KeyReused,
         "too-many-attempts" => Claimed::TooManyAttempts,
         "too-many-claims" => Claimed::TooManyClaims,
@@ -203,7 +213,7 @@ fn read_reply(reply: &[String], sections: &SectionsOf<'_>) -> Option<Claimed> {
             let named = reply.iter().skip(1).filter_map(|index| sections.ids.get(index.parse::<usize>().ok()?));
             Claimed::Cold(named.map(ToString::to_string).collect())
         }
-        "sale-not-open" => Claimed::NotOpen { opens_at_ms: reply.get(1)?.parse().ok()? },
+        "sale-not-open" => Claimed::NotOpen { opens_at_ms: number(1)? },
         "sale-closed" => Claimed::Closed,
         "sale-paused" => Claimed::Paused,
         "taken" => Claimed::Taken { taken: positions(reply.get(1)?), held_by_you: positions(reply.get(2)?) },

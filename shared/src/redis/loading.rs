@@ -4,32 +4,7 @@ use fred::types::Value;
 
 use super::claims::integer;
 use super::{Redis, RedisError, Script, keys};
-use crate::domain::event::{Event, Section};
-
-/// A taken seat, as DynamoDB holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TakenSeat {
-    /// Its number within the section.
-    pub number: u32,
-    /// How it is taken.
-    pub state: TakenState,
-}
-
-/// How a seat is taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TakenState {
-    /// Held by the reservation of this uuid until then (ms since the epoch).
-    Held {
-        /// The owner's uuid.
-        owner: String,
-        /// End of the hold.
-        expires_at_ms: i64,
-    },
-    /// Paid.
-    Sold,
-    /// Taken off sale.
-    Blocked,
-}
+use crate::domain::event::{Event, Section, TakenSeat, TakenState};
 
 /// What a step of a load says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,37 +1,9 @@
 //! The record: what Redis remembers of a reservation for a day. It is what a customer is told while no row exists yet.
 
-use serde::{Deserialize, Serialize};
-
 use super::{Redis, RedisError, Script, keys};
-use crate::domain::ids::{ReservationId, SeatId};
-use crate::domain::reservation::Outcome;
+use crate::domain::ids::ReservationId;
+use crate::domain::reservation::Decision;
 use crate::message::Request;
-
-/// An outcome as the record keeps it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recorded {
-    /// What became of the request.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-    /// The seats that somebody else owned, where that was the reason.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub taken: Vec<SeatId>,
-}
-
-impl Recorded {
-    /// An outcome without taken seats.
-    pub fn plain(outcome: Outcome) -> Self {
-        Self { outcome, taken: Vec::new() }
-    }
-
-    pub(super) fn from_json(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
-
-    pub(super) fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
-    }
-}
 
 /// What a look at a record brings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +15,7 @@ pub struct Look {
     /// The request, if there is a record.
     pub request: Option<Request>,
     /// Its outcome, if it is decided.
-    pub outcome: Option<Recorded>,
+    pub outcome: Option<Decision>,
 }
 
 impl Look {
@@ -81,6 +53,6 @@ impl Records {
             "" => None,
             message => Some(Request::from_value(message.as_bytes()).map_err(|e| RedisError::Unexpected(e.to_string()))?),
         };
-        Ok(Look { now_ms: number(now)?, since_ms: number(since)?, request, outcome: Recorded::from_json(outcome) })
+        Ok(Look { now_ms: number(now)?, since_ms: number(since)?, request, outcome: Decision::from_json(outcome) })
     }
 }

@@ -4,10 +4,10 @@
 use fred::types::Value;
 
 use super::claims::SectionsOf;
-use super::records::Recorded;
 use super::{Redis, RedisError, Script, keys};
 use crate::domain::event::Seat;
 use crate::domain::ids::{CustomerId, ReservationId};
+use crate::domain::reservation::Decision;
 
 /// What is stored of a seat.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Truth {
     /// Whose it is.
     pub customer: CustomerId,
     /// Its outcome, for the record.
-    pub outcome: Recorded,
+    pub outcome: Decision,
     /// Until when it counts for its customer (ms since the epoch; 0 = for good) and how many seats; `None` = no longer.
     pub counts: Option<(i64, usize)>,
     /// The seats, each with what is stored of it.

@@ -33,7 +33,7 @@ if message then
   local attempts = redis.call('HINCRBY', record, 'attempts', 1)
   if attempts > tonumber(ARGV[11]) then return { 'too-many-attempts' } end
   for i = FIRST_SEAT, #ARGV, 2 do
-    if owner_of(tonumber(ARGV[i]), ARGV[i + 1]) ~= uuid then return { 'ended', message } end
+    if owner_of(tonumber(ARGV[i]), ARGV[i + 1]) ~= uuid then return { 'ended', message, tostring(now) } end
   end
   return { 'granted', message, tostring(attempts) }
 end
@@ -61,7 +61,7 @@ for i = FIRST_SEAT, #ARGV, 2 do
   local section, number = tonumber(ARGV[i]), ARGV[i + 1]
   local seat = tostring((i - FIRST_SEAT) / 2)
   local owner = owner_of(section, number)
-  if owner == uuid then return { 'own' } end
+  if owner == uuid then return { 'own', tostring(now) } end
   if redis.call('GETBIT', taken_key(section), number) == 1 then
     taken[#taken + 1] = seat
   elseif owner then

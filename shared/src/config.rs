@@ -1,0 +1,167 @@
+//! How a function is configured: the only place that reads the environment, once, typed; it names all that is missing.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+
+use crate::dynamodb::TableSettings;
+
+/// How long finding credentials and region may take at start.
+const AWS_CONFIG_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections to Redis where `REDIS_CONNECTIONS` does not say: an environment of classic Lambda serves one request at a time.
+const DEFAULT_REDIS_CONNECTIONS: usize = 1;
+
+/// The configuration is wrong: every name that is missing or cannot be read, at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("configuration: {}", .0.join("; "))]
+pub struct ConfigError(pub Vec<String>);
+
+/// How to reach Kafka.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KafkaConfig {
+    /// `host:port,host:port`; `None` = ask MSK's control plane for the brokers of `cluster_arn`.
+    pub bootstrap_servers: Option<String>,
+    /// The MSK cluster.
+    pub cluster_arn: Option<String>,
+    /// Whether connections are MSK's (TLS with IAM) or plain ones of a local broker.
+    pub msk_iam: bool,
+    /// The topics.
+    pub topics: Topics,
+}
+
+/// The names of the topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    /// Reservation requests.
+    pub requests: String,
+    /// Their outcomes.
+    pub outcomes: String,
+    /// What cannot be read.
+    pub dlq: String,
+}
+
+/// What every function is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The table.
+    pub table: TableSettings,
+    /// Redis' URL.
+    pub redis_url: String,
+    /// Connections to Redis a process opens.
+    pub redis_connections: usize,
+    /// Kafka.
+    pub kafka: KafkaConfig,
+    /// Shortest hold an event may have, in seconds.
+    pub min_hold_seconds: u32,
+}
+
+impl Config {
+    /// Reads the process' environment.
+    ///
+    /// # Errors
+    /// All names that are missing or unreadable.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Reads from any source of named values.
+    ///
+    /// # Errors
+    /// All names that are missing or unreadable.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let lookup = |name: &str| lookup(name).filter(|value| !value.is_empty());
+        let mut wrong = Vec::new();
+        let mut required = |name: &str| {
+            lookup(name).unwrap_or_else(|| {
+                wrong.push(format!("{name} is not set"));
+                String::new()
+            })
+        };
+        let table = required("TABLE_NAME");
+        let redis_url = required("REDIS_URL");
+        let topics =
+            Topics { requests: required("REQUESTS_TOPIC"), outcomes: required("OUTCOMES_TOPIC"), dlq: required("DLQ_TOPIC") };
+        let bootstrap_servers = lookup("KAFKA_BOOTSTRAP_SERVERS");
+        let cluster_arn = lookup("MSK_CLUSTER_ARN");
+        if bootstrap_servers.is_none() && cluster_arn.is_none() {
+            wrong.push("neither KAFKA_BOOTSTRAP_SERVERS nor MSK_CLUSTER_ARN is set".into());
+        }
+        let msk_iam = match lookup("KAFKA_SECURITY").as_deref() {
+            None | Some("msk-iam") => true,
+            Some("plaintext") => false,
+            Some(other) => {
+                wrong.push(format!("KAFKA_SECURITY is {other:?}, must be msk-iam or plaintext"));
+                true
+            }
+        };
+        let mut number = |name: &str, default: usize| match lookup(name).map(|text| text.parse()) {
+            None => default,
+            Some(Ok(number)) => number,
+            Some(Err(_)) => {
+                wrong.push(format!("{name} is no number"));
+                default
+            }
+        };
+        let redis_connections = number("REDIS_CONNECTIONS", DEFAULT_REDIS_CONNECTIONS);
+        let min_hold = number("MIN_HOLD_SECONDS", crate::domain::document::MIN_HOLD_SECONDS as usize);
+        if !wrong.is_empty() {
+            return Err(ConfigError(wrong));
+        }
+        Ok(Self {
+            table: TableSettings { table, endpoint: lookup("DYNAMODB_ENDPOINT") },
+            redis_url,
+            redis_connections,
+            kafka: KafkaConfig { bootstrap_servers, cluster_arn, msk_iam, topics },
+            min_hold_seconds: u32::try_from(min_hold).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+/// AWS' shared configuration; `local` servers take any credentials and have no region.
+pub async fn aws(local: bool) -> SdkConfig {
+    if local {
+        return SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("eu-central-1"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("local", "local", None, None, "local")))
+            .build();
+    }
+    let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(crate::dynamodb::http_client());
+    let timeouts = aws_config::timeout::TimeoutConfig::builder().operation_timeout(AWS_CONFIG_TIMEOUT).build();
+    loader.timeout_config(timeouts).load().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMPLETE: [(&str, &str); 6] = [
+        ("TABLE_NAME", "tickets"),
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("REQUESTS_TOPIC", "requests"),
+        ("OUTCOMES_TOPIC", "outcomes"),
+        ("DLQ_TOPIC", "dlq"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:2"),
+    ];
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::read(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn all_that_is_missing_is_named_at_once() {
+        let ConfigError(wrong) = read(&[("REDIS_URL", ""), ("KAFKA_SECURITY", "ssl"), ("REDIS_CONNECTIONS", "x")]).unwrap_err();
+        for name in ["TABLE_NAME", "REDIS_URL", "REQUESTS_TOPIC", "DLQ_TOPIC", "MSK_CLUSTER_ARN", "KAFKA_SECURITY", "REDIS_CONNECTIONS"] {
+            assert!(wrong.iter().any(|line| line.contains(name)), "{name} in {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_deployed_system_speaks_iam_and_takes_no_short_holds_unless_told() {
+        let config = read(&COMPLETE).unwrap();
+        assert!(config.kafka.msk_iam);
+        assert_eq!((config.redis_connections, config.min_hold_seconds, config.table.endpoint), (1, 60, None));
+    }
+}

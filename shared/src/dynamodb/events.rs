@@ -1,0 +1,365 @@
+//! Events: the document as published, the layouts it names, and the directory that lists them.
+//!
+//! Layouts are written first, each under a key of its own; the event item names them and is written last, conditionally:
+//! that write is the publication. A publisher that loses the race leaves layouts nobody names, never a mixed event.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem, Update};
+use flate2::Compression;
+use serde::{Deserialize, Serialize};
+
+use super::rows::Item;
+use super::{StoreError, Table, keys, store_error};
+use crate::domain::Invalid;
+use crate::domain::document::{EventDocument, RowDocument, SaleState, SaleWindow};
+use crate::domain::event::{Event, Version};
+use crate::domain::ids::{EventId, Label};
+use crate::domain::layout::Layout;
+
+/// Largest compressed layout of one section, in bytes: an item may have 400 KB in all.
+pub const MAX_LAYOUT_BYTES: usize = 380_000;
+/// Largest layout once inflated, in bytes: 200,000 seats with the longest labels.
+const MAX_INFLATED_BYTES: u64 = 16 * 1024 * 1024;
+/// Items one BatchGetItem may ask for.
+const BATCH: usize = 100;
+/// Rounds of a batch read whose keys the table hands back unprocessed.
+const BATCH_ROUNDS: usize = 8;
+/// Layouts kept in the process, in seats: they never change under their key, so age does not matter.
+const CACHED_SEATS: u64 = 1_000_000;
+/// Events one page of the list holds at most.
+pub const MAX_EVENTS_PAGE: i32 = 100;
+
+/// What a list shows of an event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventSummary {
+    /// Names it.
+    pub event_id: EventId,
+    /// Its title.
+    pub name: String,
+    /// Where it takes place.
+    pub venue: String,
+    /// When it starts.
+    pub starts_at: jiff::Timestamp,
+    /// Whether seats are being sold.
+    pub state: SaleState,
+    /// When.
+    pub sale: SaleWindow,
+}
+
+/// What publishing says.
+#[derive(Debug, Clone)]
+pub enum Published {
+    /// Done; the event under its new version.
+    Done(Arc<Event>),
+    /// Somebody has published meanwhile: read again.
+    Overtaken,
+    /// The publication would remove these published seats.
+    Removes(Vec<String>),
+    /// The document does not fit into the table.
+    Invalid(Invalid),
+}
+
+/// Reads and writes events. Cheap to clone; clones share the layouts they have read.
+#[derive(Clone)]
+pub struct Events {
+    table: Table,
+    layouts: moka::sync::Cache<String, Arc<Layout>>,
+}
+
+impl Events {
+    /// Events in this table.
+    pub fn new(table: Table) -> Self {
+        let layouts = moka::sync::Cache::builder()
+            .max_capacity(CACHED_SEATS)
+            .weigher(|_, layout: &Arc<Layout>| layout.numbered().max(1))
+            .build();
+        Self { table, layouts }
+    }
+
+    /// The event as published last; `strong` reads past every lag.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn get(&self, id: &EventId, strong: bool) -> Result<Option<Event>, StoreError> {
+        match self.stored(id, strong).await? {
+            Some((stored, layouts)) => event(id, stored, &layouts).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Publishes a document over `previous` (what [`get`](Self::get) answered, read strongly; `None` = never published).
+    ///
+    /// # Errors
+    /// When the table gives no usable answer; the publication may have been made then.
+    pub async fn publish(
+        &self,
+        id: &EventId,
+        document: EventDocument,
+        previous: Option<&Event>,
+    ) -> Result<Published, StoreError> {
+        let removed = removed_seats(&document, previous);
+        if !removed.is_empty() {
+            return Ok(Published::Removes(removed));
+        }
+        let version = previous.map_or(1, |event| event.version + 1);
+        let known = match previous {
+            Some(_) => self.stored(id, true).await?,
+            None => None,
+        };
+        if known.as_ref().map_or(0, |(stored, _)| stored.version) + 1 != version {
+            return Ok(Published::Overtaken);
+        }
+        let known_keys = known.map(|(stored, _)| stored.layouts).unwrap_or_default();
+        let mut layouts = HashMap::new();
+        let mut layout_keys = HashMap::new();
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        for section in &document.sections {
+            let before = previous.and_then(|event| event.section(section.id.as_str()));
+            let layout = match before {
+                Some(before) => before.layout.followed_by(section),
+                None => Layout::first(section),
+            };
+            let unchanged = before.filter(|before| *before.layout == layout).zip(known_keys.get(&section.id));
+            let key = match unchanged {
+                Some((_, key)) => key.clone(),
+                None => {
+                    let key = format!("{}#{version}#{nonce}", section.id);
+                    let bytes = deflate(&layout.to_json());
+                    if bytes.len() > MAX_LAYOUT_BYTES {
+                        let reason = format!("is too large to store ({} of {MAX_LAYOUT_BYTES} bytes)", bytes.len());
+                        return Ok(Published::Invalid(Invalid::new(format!("sections.{}", section.id), reason)));
+                    }
+                    self.put_layout(id, &key, bytes).await?;
+                    key
+                }
+            };
+            layouts.insert(key.clone(), Arc::new(layout));
+            layout_keys.insert(section.id.clone(), key);
+        }
+        let stored = Stored { version, document: without_rows(document), layouts: layout_keys };
+        if !self.put_event(id, &stored).await? {
+            return Ok(Published::Overtaken);
+        }
+        event(id, stored, &layouts).map(|event| Published::Done(Arc::new(event)))
+    }
+
+    /// Events in the directory, by id, at most `limit`, and the id after which the next page begins.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn list(
+        &self,
+        limit: i32,
+        after: Option<&EventId>,
+    ) -> Result<(Vec<EventSummary>, Option<EventId>), StoreError> {
+        let answer = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(keys::DIRECTORY.into()))
+            .limit(limit.clamp(1, MAX_EVENTS_PAGE))
+            .set_exclusive_start_key(after.map(|id| keys::primary(keys::DIRECTORY, id.as_str())))
+            .send()
+            .await
+            .map_err(store_error)?;
+        let summaries: Vec<EventSummary> = answer
+            .items
+            .unwrap_or_default()
+            .iter()
+            .map(|item| serde_json::from_str(attribute(item, "summary")?).map_err(StoreError::corrupt))
+            .collect::<Result<_, _>>()?;
+        let next = match answer.last_evaluated_key {
+            Some(key) => Some(EventId::parse(attribute(&key, "sk")?).map_err(StoreError::corrupt)?),
+            None => None,
+        };
+        Ok((summaries, next))
+    }
+
+    async fn stored(&self, id: &EventId, strong: bool) -> Result<Option<(Stored, Layouts)>, StoreError> {
+        let answer = self
+            .table
+            .client
+            .get_item()
+            .table_name(&self.table.name)
+            .set_key(Some(keys::primary(keys::event(id), keys::ALONE)))
+            .consistent_read(strong)
+            .send()
+            .await
+            .map_err(store_error)?;
+        let Some(item) = answer.item else { return Ok(None) };
+        let stored: Stored = serde_json::from_str(attribute(&item, "published")?).map_err(StoreError::corrupt)?;
+        let layouts = self.read_layouts(id, stored.layouts.values()).await?;
+        Ok(Some((stored, layouts)))
+    }
+
+    async fn read_layouts(&self, id: &EventId, names: impl Iterator<Item = &String>) -> Result<Layouts, StoreError> {
+        let mut layouts = HashMap::new();
+        let mut missing = Vec::new();
+        for key in names {
+            match self.layouts.get(&cache_key(id, key)) {
+                Some(layout) => drop(layouts.insert(key.clone(), layout)),
+                None => missing.push(keys::primary(keys::layouts(id), key)),
+            }
+        }
+        let mut rounds = 0;
+        while !missing.is_empty() {
+            if rounds == BATCH_ROUNDS {
+                return Err(StoreError::Busy { code: "UnprocessedKeys".into(), source: "layouts left unread".into() });
+            }
+            rounds += 1;
+            let rest = missing.split_off(missing.len().min(BATCH));
+            // Strong: an event item may be read in the very moment it was published.
+            let wanted = KeysAndAttributes::builder().set_keys(Some(missing)).consistent_read(true).build();
+            let wanted = wanted.map_err(StoreError::corrupt)?;
+            let request = self.table.client.batch_get_item().request_items(&self.table.name, wanted);
+            let answer = request.send().await.map_err(store_error)?;
+            for item in answer.responses.unwrap_or_default().into_values().flatten() {
+                let key = attribute(&item, "sk")?.to_owned();
+                let layout = Arc::new(read_layout(&item)?);
+                self.layouts.insert(cache_key(id, &key), Arc::clone(&layout));
+                layouts.insert(key, layout);
+            }
+            missing = rest;
+            let unread = answer.unprocessed_keys.unwrap_or_default().into_values();
+            missing.extend(unread.flat_map(|keys| keys.keys));
+        }
+        Ok(layouts)
+    }
+
+    async fn put_layout(&self, id: &EventId, key: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
+        let mut item = keys::primary(keys::layouts(id), key);
+        item.insert("layout".into(), AttributeValue::B(Blob::new(bytes)));
+        let request = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
+        request.send().await.map_err(store_error)?;
+        Ok(())
+    }
+
+    /// Writes event and directory together; `false` = another publication of this version came first.
+    async fn put_event(&self, id: &EventId, stored: &Stored) -> Result<bool, StoreError> {
+        let published = serde_json::to_string(stored).map_err(StoreError::corrupt)?;
+        let condition = if stored.version == 1 { "attribute_not_exists(pk)" } else { "version = :previous" };
+        let mut update = Update::builder()
+            .table_name(&self.table.name)
+            .set_key(Some(keys::primary(keys::event(id), keys::ALONE)))
+            .update_expression("SET published = :published, version = :version")
+            .condition_expression(condition)
+            .expression_attribute_values(":published", AttributeValue::S(published))
+            .expression_attribute_values(":version", AttributeValue::N(stored.version.to_string()));
+        if stored.version > 1 {
+            let previous = AttributeValue::N((stored.version - 1).to_string());
+            update = update.expression_attribute_values(":previous", previous);
+        }
+        let mut entry = keys::primary(keys::DIRECTORY, id.as_str());
+        let summary = serde_json::to_string(&summary(id, &stored.document)).map_err(StoreError::corrupt)?;
+        entry.insert("summary".into(), AttributeValue::S(summary));
+        let entry = Put::builder().table_name(&self.table.name).set_item(Some(entry));
+        let items = vec![
+            TransactWriteItem::builder().update(update.build().map_err(StoreError::corrupt)?).build(),
+            TransactWriteItem::builder().put(entry.build().map_err(StoreError::corrupt)?).build(),
+        ];
+        match self.table.client.transact_write_items().set_transact_items(Some(items)).send().await {
+            Ok(_) => Ok(true),
+            Err(SdkError::ServiceError(refused)) if overtaken(refused.err()) => Ok(false),
+            Err(error) => Err(store_error(error)),
+        }
+    }
+}
+
+type Layouts = HashMap<String, Arc<Layout>>;
+
+/// The event item's content: the document without its rows, and the key of each section's layout.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Stored {
+    version: Version,
+    document: EventDocument,
+    layouts: HashMap<Label, String>,
+}
+
+fn event(id: &EventId, stored: Stored, layouts: &Layouts) -> Result<Event, StoreError> {
+    let mut document = stored.document;
+    let mut by_section = HashMap::new();
+    for section in &mut document.sections {
+        let named = stored.layouts.get(&section.id).and_then(|key| Some((key, layouts.get(key)?)));
+        let (key, layout) = named.ok_or_else(|| StoreError::corrupt(format!("{id}: no layout of {}", section.id)))?;
+        section.rows = layout.rows();
+        let version = key.split('#').nth(1).and_then(|version| version.parse().ok());
+        let version = version.ok_or_else(|| StoreError::corrupt(format!("{id}: layout key {key}")))?;
+        by_section.insert(section.id.clone(), (version, Arc::clone(layout)));
+    }
+    Event::new(id.clone(), stored.version, document, &by_section).map_err(StoreError::corrupt)
+}
+
+fn without_rows(mut document: EventDocument) -> EventDocument {
+    for section in &mut document.sections {
+        section.rows = section.rows.as_ref().map(|_| Vec::<RowDocument>::new());
+    }
+    document
+}
+
+fn summary(id: &EventId, document: &EventDocument) -> EventSummary {
+    EventSummary {
+        event_id: id.clone(),
+        name: document.name.clone(),
+        venue: document.venue.clone(),
+        starts_at: document.starts_at,
+        state: document.state,
+        sale: document.sale,
+    }
+}
+
+fn removed_seats(document: &EventDocument, previous: Option<&Event>) -> Vec<String> {
+    let mut removed = Vec::new();
+    for before in previous.iter().flat_map(|event| &event.sections) {
+        let after = document.sections.iter().find(|section| section.id == before.id);
+        let gone: Vec<(&str, u32)> = match after {
+            Some(section) => before.layout.removed_in(&Layout::first(section)),
+            None => before.layout.seats().collect(),
+        };
+        removed.extend(gone.into_iter().map(|(within, _)| format!("{}-{within}", before.id)));
+    }
+    removed
+}
+
+fn overtaken(error: &TransactWriteItemsError) -> bool {
+    match error {
+        TransactWriteItemsError::TransactionCanceledException(cancelled) => cancelled
+            .cancellation_reasons()
+            .iter()
+            .any(|reason| matches!(reason.code(), Some("ConditionalCheckFailed" | "TransactionConflict"))),
+        _ => false,
+    }
+}
+
+fn cache_key(id: &EventId, key: &str) -> String {
+    format!("{id}/{key}")
+}
+
+fn attribute<'a>(item: &'a Item, name: &str) -> Result<&'a str, StoreError> {
+    item.get(name)
+        .and_then(|value| value.as_s().ok())
+        .map(String::as_str)
+        .ok_or_else(|| StoreError::corrupt(format!("an item has no {name}")))
+}
+
+fn read_layout(item: &Item) -> Result<Layout, StoreError> {
+    let blob = item.get("layout").and_then(|value| value.as_b().ok());
+    let blob = blob.ok_or_else(|| StoreError::corrupt("a layout item has no layout"))?;
+    let mut json = Vec::new();
+    let inflated = flate2::read::DeflateDecoder::new(blob.as_ref()).take(MAX_INFLATED_BYTES).read_to_end(&mut json);
+    inflated.map_err(StoreError::corrupt)?;
+    Layout::from_json(&json).map_err(StoreError::corrupt)
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Compression::default());
+    // Writing into memory cannot fail; an empty result would be refused when it is read.
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
+}

@@ -1,0 +1,142 @@
+//! Every partition and sort key of the table, spelled here and nowhere else, and the definition the local system creates.
+//!
+//! | item | pk | sk |
+//! |---|---|---|
+//! | event | `EVENT#<event>` | `-` |
+//! | directory | `EVENTS` | event |
+//! | layout | `LAYOUT#<event>` | `<section>#<version>#<nonce>` |
+//! | seat | `SEATS#<event>#<section>#<number ÷ 200>` | seat id |
+//! | limit | `LIMIT#<event>#<customer>` | `-` |
+//! | reservation | `RES#<reservation>` | `-` |
+//! | job state | `JOB#<job>#<scope>` | `-` |
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType,
+};
+
+use super::{StoreError, Table, store_error};
+use crate::domain::event::Seat;
+use crate::domain::ids::{CustomerId, EventId, ReservationId};
+use crate::domain::layout::SEATS_PER_PARTITION;
+
+/// The sort key of items that are alone in their partition.
+pub const ALONE: &str = "-";
+/// The partition of the directory of events.
+pub const DIRECTORY: &str = "EVENTS";
+/// Index: a customer's reservations by time.
+pub const BY_CUSTOMER: &str = "by_customer";
+/// Index: an event's reservations by time, in [`SHARDS`] partitions.
+pub const BY_EVENT: &str = "by_event";
+/// Index: what is to be done next, by kind and time, in [`SHARDS`] partitions.
+pub const DUE: &str = "due";
+/// Shards of an index partition: one for each first hex digit of the uuid. Sixteen partitions of 1,000 write units take
+/// 8,000 holds of an event in one second; a hot index partition would throttle the table.
+pub const SHARDS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+
+/// The event item.
+pub fn event(event: &EventId) -> String {
+    format!("EVENT#{event}")
+}
+
+/// The event's layouts.
+pub fn layouts(event: &EventId) -> String {
+    format!("LAYOUT#{event}")
+}
+
+/// The load partition of a section's seats.
+pub fn seats(event: &EventId, section: &str, partition: u32) -> String {
+    format!("SEATS#{event}#{section}#{partition}")
+}
+
+/// The partition a seat is in.
+pub fn seat(event: &EventId, seat: &Seat) -> String {
+    seats(event, seat.id.section(), seat.number / SEATS_PER_PARTITION)
+}
+
+/// The limit item.
+pub fn limit(event: &EventId, customer: &CustomerId) -> String {
+    format!("LIMIT#{event}#{customer}")
+}
+
+/// The reservation.
+pub fn reservation(id: &ReservationId) -> String {
+    format!("RES#{id}")
+}
+
+/// The shard of a reservation.
+pub fn shard(id: &ReservationId) -> char {
+    id.uuid().chars().next().unwrap_or('0')
+}
+
+/// The `by_event` partition of one shard.
+pub fn event_shard(event: &EventId, shard: char) -> String {
+    format!("{event}#{shard}")
+}
+
+/// The `due` partition of holds to be expired, of one shard.
+pub fn due_expire(shard: char) -> String {
+    format!("expire#{shard}")
+}
+
+/// A time that sorts as text: milliseconds in 13 digits.
+pub fn sortable(ms: i64) -> String {
+    format!("{ms:013}")
+}
+
+/// A primary key as the SDK takes it.
+pub(crate) fn primary(pk: impl Into<String>, sk: impl Into<String>) -> HashMap<String, AttributeValue> {
+    HashMap::from([("pk".into(), AttributeValue::S(pk.into())), ("sk".into(), AttributeValue::S(sk.into()))])
+}
+
+/// The table's indexes: name, partition key, sort key, whether whole items are projected.
+pub const INDEXES: [(&str, &str, &str, bool); 3] = [
+    (BY_CUSTOMER, "customer", "created_at_id", true),
+    (BY_EVENT, "event_shard", "created_at_id", true),
+    (DUE, "due_shard", "due_at", false),
+];
+
+impl Table {
+    /// Creates the table with its indexes, as `template.yaml` does.
+    ///
+    /// # Errors
+    /// When the server refuses, or has such a table.
+    pub async fn create(&self) -> Result<(), StoreError> {
+        let mut names: Vec<&str> = vec!["pk", "sk"];
+        names.extend(INDEXES.iter().flat_map(|(_, hash, range, _)| [*hash, *range]));
+        names.sort_unstable();
+        names.dedup();
+        let mut request = self.client.create_table().table_name(&self.name).billing_mode(BillingMode::PayPerRequest);
+        for name in names {
+            request = request.attribute_definitions(attribute(name)?);
+        }
+        request = request.key_schema(key("pk", KeyType::Hash)?).key_schema(key("sk", KeyType::Range)?);
+        for (name, hash, range, whole) in INDEXES {
+            let projected = if whole { ProjectionType::All } else { ProjectionType::KeysOnly };
+            let index = GlobalSecondaryIndex::builder()
+                .index_name(name)
+                .key_schema(key(hash, KeyType::Hash)?)
+                .key_schema(key(range, KeyType::Range)?)
+                .projection(Projection::builder().projection_type(projected).build())
+                .build()
+                .map_err(StoreError::corrupt)?;
+            request = request.global_secondary_indexes(index);
+        }
+        request.send().await.map_err(store_error)?;
+        Ok(())
+    }
+}
+
+fn attribute(name: &str) -> Result<AttributeDefinition, StoreError> {
+    AttributeDefinition::builder()
+        .attribute_name(name)
+        .attribute_type(ScalarAttributeType::S)
+        .build()
+        .map_err(StoreError::corrupt)
+}
+
+fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, StoreError> {
+    KeySchemaElement::builder().attribute_name(name).key_type(kind).build().map_err(StoreError::corrupt)
+}

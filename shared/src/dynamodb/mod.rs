@@ -1,0 +1,133 @@
+//! DynamoDB decides: one table, and only its conditional writes make, confirm or end a reservation.
+//!
+//! - [`keys`]: every partition and sort key, and the table's definition.
+//! - [`rows`]: what is stored of a reservation and of a taken seat.
+//! - [`reservations`]: hold, reject, end, read.
+//! - [`events`]: publish, read, list.
+
+pub mod events;
+pub mod keys;
+pub mod reservations;
+pub mod rows;
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+/// How long opening a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long one attempt may take. DynamoDB asks for at least a second where transactions may be in progress.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long a call may take in all, the SDK's own retries included.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
+/// Attempts of one call by the SDK itself; our own retries stand above it, inside the invocation's deadline.
+const SDK_ATTEMPTS: u32 = 3;
+
+/// The table did not give a usable answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Not now: throttled, in conflict with another transaction, no answer in time, a fault of the service.
+    #[error("dynamodb is busy or out of reach ({code})")]
+    Busy {
+        /// The service's name for it.
+        code: String,
+        /// The SDK's error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Never: the service refuses the request itself. Trying again changes nothing.
+    #[error("dynamodb refuses the request ({code})")]
+    Refused {
+        /// The service's name for it.
+        code: String,
+        /// The SDK's error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// What is stored cannot be read.
+    #[error("a stored item cannot be read: {0}")]
+    Corrupt(String),
+}
+
+impl StoreError {
+    /// Whether trying again may help.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, StoreError::Busy { .. })
+    }
+
+    pub(crate) fn corrupt(error: impl std::fmt::Display) -> Self {
+        Self::Corrupt(error.to_string())
+    }
+}
+
+/// Sorts an SDK error into "not now" and "never".
+pub(crate) fn store_error<E, R>(error: SdkError<E, R>) -> StoreError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let code = error.code().unwrap_or("no-answer").to_owned();
+    let refused = matches!(code.as_str(), "ValidationException" | "AccessDeniedException" | "ResourceNotFoundException");
+    tracing::debug!(code, error = %DisplayErrorContext(&error), "dynamodb did not do it");
+    if refused || matches!(error, SdkError::ConstructionFailure(_)) {
+        StoreError::Refused { code, source: Box::new(error) }
+    } else {
+        StoreError::Busy { code, source: Box::new(error) }
+    }
+}
+
+/// Where the table is.
+#[derive(Debug, Clone)]
+pub struct TableSettings {
+    /// The table's name.
+    pub table: String,
+    /// Another endpoint than AWS' own: a local server, which takes any credentials.
+    pub endpoint: Option<String>,
+}
+
+/// The table. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub(crate) client: Client,
+    pub(crate) name: String,
+}
+
+impl Table {
+    /// Prepares a client; the first call opens the connection.
+    pub async fn new(settings: &TableSettings) -> Self {
+        let shared = crate::config::aws(settings.endpoint.is_some()).await;
+        let mut config = aws_sdk_dynamodb::config::Builder::from(&shared)
+            .http_client(http_client())
+            .retry_config(RetryConfig::standard().with_max_attempts(SDK_ATTEMPTS))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                    .operation_timeout(OPERATION_TIMEOUT)
+                    .build(),
+            );
+        if let Some(endpoint) = &settings.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        Self::with_client(Client::from_conf(config.build()), settings.table.clone())
+    }
+
+    /// The table behind a client of the caller's own: tests put connectors that fail into it.
+    pub fn with_client(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// The client and the table's name, for those who look at whole tables: the local system, tests, reconciliation.
+    pub fn raw(&self) -> (&Client, &str) {
+        (&self.client, &self.name)
+    }
+}
+
+/// The HTTP client of every AWS call: rustls on ring, like every other TLS connection here.
+pub fn http_client() -> aws_sdk_dynamodb::config::SharedHttpClient {
+    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
