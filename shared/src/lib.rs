@@ -2,13 +2,14 @@
 //!
 //! - [`domain`]: pure values and rules.
 //! - [`message`]: what travels through Kafka.
-//! - [`config`], [`telemetry`]: how a function starts.
+//! - [`config`]: what a function is told.
 //! - [`redis`]: says no early. [`kafka`]: remembers. [`dynamodb`]: decides.
 //! - [`lock`]: the general lock, for warming and jobs; a reservation never waits on it.
 
 pub mod config;
 pub mod domain;
 pub mod dynamodb;
+pub mod kafka;
 pub mod lock;
 pub mod message;
 pub mod redis;
