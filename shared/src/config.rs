@@ -85,9 +85,6 @@ impl Config {
             Topics { requests: required("REQUESTS_TOPIC"), outcomes: required("OUTCOMES_TOPIC"), dlq: required("DLQ_TOPIC") };
         let bootstrap_servers = lookup("KAFKA_BOOTSTRAP_SERVERS");
         let cluster_arn = lookup("MSK_CLUSTER_ARN");
-        if bootstrap_servers.is_none() && cluster_arn.is_none() {
-            wrong.push("neither KAFKA_BOOTSTRAP_SERVERS nor MSK_CLUSTER_ARN is set".into());
-        }
         let msk_iam = match lookup("KAFKA_SECURITY").as_deref() {
             None | Some("msk-iam") => true,
             Some("plaintext") => false,
@@ -96,6 +93,10 @@ impl Config {
                 true
             }
         };
+        if cluster_arn.is_none() && (msk_iam || bootstrap_servers.is_none()) {
+            let plain = "unless KAFKA_BOOTSTRAP_SERVERS is set and KAFKA_SECURITY is plaintext";
+            wrong.push(format!("MSK_CLUSTER_ARN is not set; it is needed {plain}"));
+        }
         let mut number = |name: &str, default: usize| match lookup(name).map(|text| text.parse()) {
             None => default,
             Some(Ok(number)) => number,
@@ -143,7 +144,7 @@ mod tests {
         ("REQUESTS_TOPIC", "requests"),
         ("OUTCOMES_TOPIC", "outcomes"),
         ("DLQ_TOPIC", "dlq"),
-        ("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:2"),
+        ("MSK_CLUSTER_ARN", "arn:aws:kafka:eu-central-1:123456789012:cluster/tickets/uuid"),
     ];
 
     fn read(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {

@@ -1,1 +1,121 @@
-//! reservation-api
+//! The HTTP function: checks and claims seats in Redis, remembers the request in Kafka, answers from what is decided.
+//!
+//! One reservation, top to bottom: [`routes`] parses → [`reserve`] has all the ifs → `shared::redis::claims` says yes or
+//! no → `shared::kafka` remembers. [`problem`] is the only file that knows HTTP status codes.
+
+mod caller;
+mod catalogue;
+mod fingerprint;
+mod list;
+mod problem;
+mod publish;
+mod reserve;
+mod routes;
+mod seat_map;
+mod show;
+mod views;
+mod warm;
+
+use std::sync::Arc;
+
+use lambda_http::{Body, Response};
+use shared::config::Config;
+use shared::dynamodb::Table;
+use shared::dynamodb::events::Events;
+use shared::dynamodb::reservations::Repository;
+use shared::kafka::{RequestLog, bootstrap};
+use shared::redis::Redis;
+use shared::redis::claims::Claims;
+use shared::redis::loading::Loading;
+use shared::redis::records::Records;
+use shared::redis::seat_map::SeatMaps;
+use shared::redis::truth::Truths;
+use tower::ServiceExt;
+
+use catalogue::Catalogue;
+pub use routes::router;
+use warm::Warmer;
+
+/// Answers one invocation: the router's answer, whole, as the runtime takes it.
+///
+/// # Errors
+/// When the answer's body breaks off; ours are in memory.
+pub async fn answer(router: axum::Router, request: lambda_http::Request) -> Result<Response<Body>, lambda_http::Error> {
+    let (parts, body) = router.oneshot(request).await?.into_parts();
+    let bytes = axum::body::to_bytes(body, usize::MAX).await?;
+    let body = match String::from_utf8(bytes.into()) {
+        Ok(text) => Body::Text(text),
+        Err(binary) => Body::Binary(binary.into_bytes()),
+    };
+    Ok(Response::from_parts(parts, body))
+}
+
+/// What the function works with. Cheap to clone; clones share connections and caches.
+#[derive(Clone)]
+pub struct App {
+    claims: Claims,
+    records: Records,
+    truths: Truths,
+    seat_maps: SeatMaps,
+    loading: Loading,
+    repository: Repository,
+    events: Events,
+    catalogue: Catalogue,
+    warmer: Warmer,
+    redis: Redis,
+    log: Arc<dyn RequestLog>,
+    requests_topic: String,
+    min_hold_seconds: u32,
+}
+
+impl App {
+    /// Opens all connections at once. A store that is down is met, and answered for, by the first request.
+    ///
+    /// # Errors
+    /// When the configuration is wrong.
+    pub async fn connect(config: &Config) -> Result<Self, lambda_http::Error> {
+        let (redis, table, log) = tokio::join!(
+            Redis::connect(&config.redis_url, config.redis_connections),
+            async {
+                let table = Table::new(&config.table).await;
+                table.warm_up().await;
+                table
+            },
+            async {
+                let log = bootstrap::open(&config.kafka).await?;
+                log.warm_up().await;
+                Ok::<_, bootstrap::DiscoverError>(log)
+            },
+        );
+        Ok(Self::new(config, redis?, table, Arc::new(log?)))
+    }
+
+    /// Puts the function together from connections the caller has opened.
+    pub fn new(config: &Config, redis: Redis, table: Table, log: Arc<dyn RequestLog>) -> Self {
+        let repository = Repository::new(table.clone());
+        let events = Events::new(table);
+        Self {
+            claims: Claims::new(redis.clone()),
+            records: Records::new(redis.clone()),
+            truths: Truths::new(redis.clone()),
+            seat_maps: SeatMaps::new(redis.clone()),
+            loading: Loading::new(redis.clone()),
+            catalogue: Catalogue::new(events.clone()),
+            warmer: Warmer::new(redis.clone(), repository.clone()),
+            repository,
+            events,
+            redis,
+            log,
+            requests_topic: config.kafka.topics.requests.clone(),
+            min_hold_seconds: config.min_hold_seconds,
+        }
+    }
+
+    /// Writes DynamoDB's answer into Redis, for whoever has it in hand. Failing to is only worth a line: the claim ends
+    /// with its lease, and the condition decides again.
+    async fn correct(&self, row: &shared::dynamodb::rows::ReservationRow, claimed: &[shared::domain::event::Seat]) {
+        if let Err(error) = self.truths.write(&row.truth(claimed)).await {
+            tracing::warn!(reservation_id = %row.reservation_id, error = &error as &dyn std::error::Error, "redis was not corrected");
+        }
+    }
+}

@@ -121,6 +121,14 @@ impl Table {
         Self { client, name }
     }
 
+    /// Opens a connection ahead of the first request. A table that cannot be reached is met, and reported, by that one.
+    pub async fn warm_up(&self) {
+        let nothing = self.client.get_item().table_name(&self.name).set_key(Some(keys::primary("WARM-UP", keys::ALONE)));
+        if let Err(error) = nothing.send().await {
+            tracing::warn!(error = %DisplayErrorContext(&error), "dynamodb is not reachable yet; going on without it");
+        }
+    }
+
     /// The client and the table's name, for those who look at whole tables: the local system, tests, reconciliation.
     pub fn raw(&self) -> (&Client, &str) {
         (&self.client, &self.name)

@@ -11,6 +11,7 @@ use crate::domain::ids::{CustomerId, ReservationId, SeatId};
 use crate::domain::money::{Cents, Currency};
 use crate::domain::reservation::{Decision, Outcome, Status};
 use crate::message::Request;
+use crate::redis::truth::{SeatState, Truth};
 
 /// An item as the SDK has it.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -85,8 +86,28 @@ impl ReservationRow {
         }
     }
 
+    /// The truth this row is, for Redis. `claimed` are seats the id may have claimed beyond the row's: they are given back.
+    pub fn truth(&self, claimed: &[Seat]) -> Truth {
+        let state = match self.status {
+            Status::Held => {
+                SeatState::Held { owner: self.reservation_id.clone(), expires_at_ms: self.expires_at_ms }
+            }
+            Status::Confirmed => SeatState::Sold,
+            Status::Pending | Status::Rejected | Status::Cancelled | Status::Expired => SeatState::Free,
+        };
+        let counts = match self.status {
+            Status::Held => Some((self.expires_at_ms, self.counted)),
+            Status::Confirmed => Some((0, self.counted)),
+            Status::Pending | Status::Rejected | Status::Cancelled | Status::Expired => None,
+        };
+        let mut seats: Vec<_> = self.seats.iter().map(|seat| (seat.clone(), state.clone())).collect();
+        let beyond = claimed.iter().filter(|seat| !self.seats.contains(seat));
+        seats.extend(beyond.map(|seat| (seat.clone(), SeatState::Free)));
+        Truth { id: self.reservation_id.clone(), customer: self.customer.clone(), outcome: self.decision(), counts, seats }
+    }
+
     /// The outcome as the record in Redis keeps it.
-    pub fn recorded(&self) -> Decision {
+    pub fn decision(&self) -> Decision {
         Decision { outcome: self.outcome, taken: self.taken.clone() }
     }
 

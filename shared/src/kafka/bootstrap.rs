@@ -6,6 +6,9 @@ use aws_sdk_kafka::Client;
 use aws_sdk_kafka::error::SdkError;
 use aws_sdk_kafka::operation::get_bootstrap_brokers::GetBootstrapBrokersError;
 
+use super::{KafkaSettings, KrafkaLog, Security};
+use crate::config::KafkaConfig;
+
 /// Time for the lookup, the SDK's retries included. It runs in a function's init, which has 10 s in all.
 pub const DISCOVER_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -50,6 +53,31 @@ pub async fn discover(client: &Client, cluster_arn: &str) -> Result<String, Disc
         .filter(|servers| !servers.is_empty())
         .map(str::to_owned)
         .ok_or_else(|| DiscoverError::NoIamListener { cluster_arn: arn() })
+}
+
+/// The request log a function is configured for; it connects with the first produce, or [`KrafkaLog::warm_up`].
+///
+/// # Errors
+/// [`DiscoverError`], where the brokers have to be asked for.
+pub async fn open(config: &KafkaConfig) -> Result<KrafkaLog, DiscoverError> {
+    let cluster_arn = config.cluster_arn.as_deref().unwrap_or_default();
+    let servers = match &config.bootstrap_servers {
+        Some(servers) => servers.clone(),
+        None => {
+            let aws = crate::config::aws(false).await;
+            let client = Client::from_conf(
+                aws_sdk_kafka::config::Builder::from(&aws).http_client(crate::dynamodb::http_client()).build(),
+            );
+            discover(&client, cluster_arn).await?
+        }
+    };
+    let security = if config.msk_iam {
+        // arn:aws:kafka:<region>:<account>:cluster/<name>/<uuid>
+        Security::MskIam { region: cluster_arn.split(':').nth(3).unwrap_or_default().to_owned() }
+    } else {
+        Security::Plaintext
+    };
+    Ok(KrafkaLog::new(KafkaSettings::new(servers, security)))
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ pub enum Claimed {
         message: String,
         /// How many attempts this record has seen; 1 = this one made the claim.
         attempts: u32,
+        /// Redis' time, in milliseconds since the epoch.
+        now_ms: i64,
     },
     /// An earlier attempt's claim has ended and no outcome is recorded: look at what is stored, or close it.
     Ended {
@@ -199,7 +201,9 @@ fn read_reply(reply: &[String], sections: &SectionsOf<'_>) -> Option<Claimed> {
     let text = |at: usize| reply.get(at).cloned();
     let number = |at: usize| reply.get(at)?.parse().ok();
     Some(match reply.first()?.as_str() {
-        "granted" => Claimed::Granted { message: text(1)?, attempts: reply.get(2)?.parse().ok()? },
+        "granted" => {
+            Claimed::Granted { message: text(1)?, attempts: reply.get(2)?.parse().ok()?, now_ms: number(3)? }
+        }
         "ended" => Claimed::Ended { message: text(1)?, now_ms: number(2)? },
         "decided" => {
             Claimed::Decided { message: text(1)?, outcome: Decision::from_json(reply.get(2)?)?, now_ms: number(3)? }

@@ -131,6 +131,14 @@ impl Redis {
         convert(within_deadline(answer).await?)
     }
 
+    /// Redis' time, in milliseconds since the epoch: the one clock that decides.
+    ///
+    /// # Errors
+    /// When Redis gives no answer in time.
+    pub async fn now_ms(&self) -> Result<i64, RedisError> {
+        self.run(&Script::new(include_str!("scripts/now.lua")), Vec::new(), Vec::new()).await
+    }
+
     /// Adds one to a counter and returns it.
     ///
     /// # Errors

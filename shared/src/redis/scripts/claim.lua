@@ -35,7 +35,7 @@ if message then
   for i = FIRST_SEAT, #ARGV, 2 do
     if owner_of(tonumber(ARGV[i]), ARGV[i + 1]) ~= uuid then return { 'ended', message, tostring(now) } end
   end
-  return { 'granted', message, tostring(attempts) }
+  return { 'granted', message, tostring(attempts), tostring(now) }
 end
 
 -- The greater version wins; a caller with an older one must read again.
@@ -97,4 +97,4 @@ redis.call('HSET', customer, uuid, string.format('%d:%d', expires, seats), '@rat
 message = ARGV[9] .. string.format(',"held_at_ms":%d,"expires_at_ms":%d}', now, expires)
 redis.call('HSET', record, 'message', message, 'attempts', 1)
 redis.call('EXPIRE', record, ARGV[10])
-return { 'granted', message, '1' }
+return { 'granted', message, '1', tostring(now) }

@@ -1,0 +1,90 @@
+//! The use cases: a page of a customer's reservations, and a page of events.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use shared::domain::Invalid;
+use shared::domain::ids::{CustomerId, EventId};
+use shared::domain::reservation::Status;
+use shared::dynamodb::StoreError;
+use shared::dynamodb::events::EventSummary;
+use shared::dynamodb::rows::ReservationRow;
+
+use crate::App;
+
+/// Entries of a page where the caller does not say, and at most.
+const DEFAULT_LIMIT: i32 = 50;
+const MAX_LIMIT: i32 = 100;
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Which page is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct PageQuery {
+    /// Entries wanted.
+    pub limit: Option<String>,
+    /// Where the page begins: what an earlier one answered.
+    pub cursor: Option<String>,
+}
+
+impl PageQuery {
+    fn limit(&self) -> Result<i32, Invalid> {
+        let Some(text) = &self.limit else { return Ok(DEFAULT_LIMIT) };
+        let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        limit.ok_or_else(|| Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}")))
+    }
+
+    fn cursor(&self) -> Result<Option<Vec<u8>>, Invalid> {
+        let decoded = self.cursor.as_deref().map(|text| URL_SAFE_NO_PAD.decode(text));
+        decoded.transpose().map_err(|_| bad_cursor())
+    }
+}
+
+fn bad_cursor() -> Invalid {
+    Invalid::new("cursor", "must be one that an earlier page answered")
+}
+
+/// One page of a customer's reservations, newest first, each with its status as it reads now. Lags by an index.
+pub async fn reservations(
+    app: &App,
+    caller: &CustomerId,
+    query: &PageQuery,
+) -> Result<(Vec<(ReservationRow, Status)>, Option<String>), Refusal> {
+    let after: Option<HashMap<String, String>> = match query.cursor()? {
+        Some(json) => Some(serde_json::from_slice(&json).map_err(|_| bad_cursor())?),
+        None => None,
+    };
+    if after.as_ref().is_some_and(|key| key.get("customer").map(String::as_str) != Some(caller.as_str()) || key.len() != 4) {
+        return Err(bad_cursor().into());
+    }
+    let (page, now) = tokio::join!(app.repository.of_customer(caller, query.limit()?, after), app.redis.now_ms());
+    let page = page?;
+    let now_ms = now.ok();
+    let next = page.next.map(|key| URL_SAFE_NO_PAD.encode(serde_json::to_vec(&key).unwrap_or_default()));
+    let read = |row: ReservationRow| {
+        let status = row.status.read_at(row.expires_at_ms, now_ms);
+        (row, status)
+    };
+    Ok((page.rows.into_iter().map(read).collect(), next))
+}
+
+/// One page of events, by id.
+pub async fn events(app: &App, query: &PageQuery) -> Result<(Vec<EventSummary>, Option<String>), Refusal> {
+    let after = match query.cursor()? {
+        Some(bytes) => {
+            let id = String::from_utf8(bytes).map_err(|_| bad_cursor())?;
+            Some(EventId::parse(&id).map_err(|_| bad_cursor())?)
+        }
+        None => None,
+    };
+    let (events, next) = app.events.list(query.limit()?, after.as_ref()).await?;
+    Ok((events, next.map(|id| URL_SAFE_NO_PAD.encode(id.as_str()))))
+}

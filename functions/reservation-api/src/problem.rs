@@ -1,0 +1,257 @@
+//! Refusals as callers see them: RFC 9457 problems with a stable `type` slug. The only file that knows HTTP status codes
+//! of refusals. What is internal goes into the log, once, here.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+use shared::domain::Invalid;
+use shared::domain::ids::{ReservationId, SeatId};
+
+use crate::{list, publish, reserve, seat_map, show, views};
+
+/// Seconds after which a refused caller may try again.
+const RETRY_AFTER: u32 = 1;
+
+/// Everything that can be refused.
+#[derive(Debug)]
+pub enum Problem {
+    InvalidRequest(Invalid),
+    KeyMissing,
+    Unauthorized,
+    Forbidden,
+    BodyTooLarge { limit: usize },
+    NoSuchRoute,
+    NoSuchMethod,
+    SectionRequired,
+    SectionNotFound,
+    ReservationNotFound,
+    PreconditionFailed,
+    SeatsInUse(Vec<String>),
+    Reserve(reserve::Refusal),
+    EventNotFound,
+    Unavailable(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A problem's fixed parts.
+struct Kind(StatusCode, &'static str, &'static str);
+
+const BAD_REQUEST: StatusCode = StatusCode::BAD_REQUEST;
+const NOT_FOUND: StatusCode = StatusCode::NOT_FOUND;
+const CONFLICT: StatusCode = StatusCode::CONFLICT;
+
+impl Problem {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::InvalidRequest(_) => Kind(BAD_REQUEST, "invalid-request", "The request is not valid"),
+            Self::KeyMissing => Kind(BAD_REQUEST, "idempotency-key-missing", "The Idempotency-Key header is missing"),
+            Self::Unauthorized => Kind(StatusCode::UNAUTHORIZED, "unauthorized", "A valid token is needed"),
+            Self::Forbidden => Kind(StatusCode::FORBIDDEN, "forbidden", "The token does not allow this"),
+            Self::BodyTooLarge { .. } => Kind(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+            Self::NoSuchRoute => Kind(NOT_FOUND, "route-not-found", "There is no such route"),
+            Self::NoSuchMethod => {
+                Kind(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The route does not take this method")
+            }
+            Self::SectionRequired => Kind(BAD_REQUEST, "section-required", "The event is too large for one map"),
+            Self::SectionNotFound => Kind(NOT_FOUND, "seat-not-found", "There is no such section"),
+            Self::ReservationNotFound => Kind(NOT_FOUND, "reservation-not-found", "There is no such reservation"),
+            Self::PreconditionFailed => {
+                Kind(StatusCode::PRECONDITION_FAILED, "precondition-failed", "Another publication stands")
+            }
+            Self::SeatsInUse(_) => Kind(CONFLICT, "seats-in-use", "Published seats would vanish"),
+            Self::EventNotFound => Kind(NOT_FOUND, "event-not-found", "There is no such event"),
+            Self::Unavailable(_) => unavailable(),
+            Self::Reserve(refusal) => reserve_kind(refusal),
+        }
+    }
+
+    /// What this very caller should know.
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::InvalidRequest(invalid) => Some(invalid.to_string()),
+            Self::KeyMissing => Some("Name each logical attempt; a retry with the same key never reserves twice.".into()),
+            Self::BodyTooLarge { limit } => Some(format!("At most {limit} bytes are taken.")),
+            Self::SectionRequired => {
+                Some(format!("Ask for one section (?section=) of an event with more than {} seats.", seat_map::MAX_SEATS_PER_MAP))
+            }
+            Self::SeatsInUse(_) => Some("A publication may add seats, and may not remove seats of an earlier one.".into()),
+            Self::Unavailable(_) | Self::Reserve(reserve::Refusal::Unavailable { .. }) => {
+                Some("Try again; the same Idempotency-Key continues where this attempt stopped.".into())
+            }
+            Self::Reserve(reserve::Refusal::Lapsed { .. }) => {
+                Some("The claim ended before it could be stored. Reserve anew under another key.".into())
+            }
+            Self::Reserve(reserve::Refusal::KeyReused) => {
+                Some("The key belongs to another request. Use a new key for a new request.".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// Fields beside the standard ones.
+    fn fields(&self) -> Map<String, Value> {
+        let mut fields = Map::new();
+        match self {
+            Self::InvalidRequest(invalid) => {
+                fields.insert("field".into(), json!(invalid.field));
+            }
+            Self::SeatsInUse(seats) => {
+                fields.insert("seats".into(), json!(seats));
+            }
+            Self::Reserve(refusal) => reserve_fields(refusal, &mut fields),
+            _ => {}
+        }
+        fields
+    }
+
+    fn log(&self) {
+        let (id, source) = match self {
+            Self::Unavailable(source) => (None, Some(source)),
+            Self::Reserve(reserve::Refusal::Unavailable { id, source }) => (id.as_ref(), source.as_ref()),
+            _ => return,
+        };
+        let chain = source.map(|source| chain(source.as_ref())).unwrap_or_default();
+        tracing::warn!(reservation_id = id.map(ReservationId::as_str), cause = chain, "answered 503");
+    }
+}
+
+/// An error and everything below it, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn unavailable() -> Kind {
+    Kind(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "This cannot be answered right now")
+}
+
+fn reserve_kind(refusal: &reserve::Refusal) -> Kind {
+    use reserve::Refusal;
+    match refusal {
+        Refusal::EventNotFound => Kind(NOT_FOUND, "event-not-found", "There is no such event"),
+        Refusal::SeatsNotFound(_) => Kind(NOT_FOUND, "seat-not-found", "There are no such seats"),
+        Refusal::SeatsTaken { .. } => Kind(CONFLICT, "seats-taken", "Somebody else was first"),
+        Refusal::LimitReached { .. } => Kind(CONFLICT, "limit-reached", "The event limits seats per customer"),
+        Refusal::SaleNotOpen { .. } => Kind(CONFLICT, "sale-not-open", "The sale has not begun"),
+        Refusal::SaleClosed { .. } => Kind(CONFLICT, "sale-closed", "The sale is over"),
+        Refusal::SalePaused => Kind(CONFLICT, "sale-paused", "The sale is paused"),
+        Refusal::Contended { .. } => Kind(CONFLICT, "contended", "Somebody else was given the place"),
+        Refusal::Lapsed { .. } => Kind(CONFLICT, "lapsed", "The claim has ended"),
+        Refusal::NotHeld { .. } => Kind(CONFLICT, "not-held", "The reservation was cancelled"),
+        Refusal::HoldExpired { .. } => Kind(CONFLICT, "hold-expired", "The hold has expired"),
+        Refusal::KeyReused => {
+            Kind(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The key was used with another body")
+        }
+        Refusal::TooManyAttempts => Kind(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts"),
+        Refusal::Unavailable { .. } => unavailable(),
+    }
+}
+
+fn reserve_fields(refusal: &reserve::Refusal, fields: &mut Map<String, Value>) {
+    use reserve::Refusal;
+    let id: Option<&ReservationId> = match refusal {
+        Refusal::SeatsTaken { id, taken, held_by_you } => {
+            fields.insert("taken".into(), json!(taken));
+            if !held_by_you.is_empty() {
+                fields.insert("held_by_you".into(), json!(held_by_you));
+            }
+            id.as_ref()
+        }
+        Refusal::LimitReached { limit, id } => {
+            if let Some(limit) = limit {
+                fields.insert("limit".into(), json!(limit));
+            }
+            id.as_ref()
+        }
+        Refusal::SaleNotOpen { opens_at_ms, id } => {
+            if let Some(ms) = opens_at_ms {
+                fields.insert("opens_at".into(), json!(views::moment(*ms)));
+            }
+            id.as_ref()
+        }
+        Refusal::SeatsNotFound(seats) => {
+            fields.insert("seats".into(), json!(seats.iter().map(SeatId::as_str).collect::<Vec<_>>()));
+            None
+        }
+        Refusal::SaleClosed { id } | Refusal::Unavailable { id, .. } => id.as_ref(),
+        Refusal::Contended { id } | Refusal::Lapsed { id } | Refusal::NotHeld { id } | Refusal::HoldExpired { id } => Some(id),
+        Refusal::EventNotFound | Refusal::SalePaused | Refusal::KeyReused | Refusal::TooManyAttempts => None,
+    };
+    if let Some(id) = id {
+        fields.insert("reservation_id".into(), json!(id));
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.log();
+        let Kind(status, slug, title) = self.kind();
+        let mut body = Map::new();
+        body.insert("type".into(), json!(slug));
+        body.insert("title".into(), json!(title));
+        body.insert("status".into(), json!(status.as_u16()));
+        if let Some(detail) = self.detail() {
+            body.insert("detail".into(), json!(detail));
+        }
+        body.extend(self.fields());
+        let mut response = (status, Value::Object(body).to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let again = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status);
+        if again || slug == "contended" {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        }
+        response
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        Self::InvalidRequest(invalid)
+    }
+}
+
+impl From<reserve::Refusal> for Problem {
+    fn from(refusal: reserve::Refusal) -> Self {
+        Self::Reserve(refusal)
+    }
+}
+
+impl From<publish::Refusal> for Problem {
+    fn from(refusal: publish::Refusal) -> Self {
+        match refusal {
+            publish::Refusal::Invalid(invalid) => Self::InvalidRequest(invalid),
+            publish::Refusal::PreconditionFailed => Self::PreconditionFailed,
+            publish::Refusal::SeatsInUse(seats) => Self::SeatsInUse(seats),
+            publish::Refusal::Overtaken => Self::Unavailable(refusal.into()),
+            publish::Refusal::Store(error) => Self::Unavailable(error.into()),
+        }
+    }
+}
+
+impl From<seat_map::Refusal> for Problem {
+    fn from(refusal: seat_map::Refusal) -> Self {
+        match refusal {
+            seat_map::Refusal::EventNotFound => Self::EventNotFound,
+            seat_map::Refusal::SectionNotFound => Self::SectionNotFound,
+            seat_map::Refusal::SectionRequired => Self::SectionRequired,
+            seat_map::Refusal::Unavailable(source) => Self::Unavailable(source),
+        }
+    }
+}
+
+impl From<show::Refusal> for Problem {
+    fn from(refusal: show::Refusal) -> Self {
+        match refusal {
+            show::Refusal::NotFound => Self::ReservationNotFound,
+            show::Refusal::Unavailable(source) => Self::Unavailable(source),
+        }
+    }
+}
+
+impl From<list::Refusal> for Problem {
+    fn from(refusal: list::Refusal) -> Self {
+        match refusal {
+            list::Refusal::Invalid(invalid) => Self::InvalidRequest(invalid),
+            list::Refusal::Store(error) => Self::Unavailable(error.into()),
+        }
+    }
+}

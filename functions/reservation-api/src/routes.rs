@@ -1,0 +1,204 @@
+//! The routes: parse, call the use case, shape the answer. No decision is made here.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use bytes::Bytes;
+use serde::Deserialize;
+use shared::domain::Invalid;
+use shared::domain::document::{EventDocument, MAX_SEATS_PER_RESERVATION, from_json};
+use shared::domain::ids::{EventId, IdempotencyKey, ReservationId, SeatId};
+
+use crate::caller::{Admin, Caller};
+use crate::list::PageQuery;
+use crate::problem::Problem;
+use crate::publish::Expected;
+use crate::reserve::{Reserve, Reserved};
+use crate::show::Shown;
+use crate::{App, fingerprint, list, publish, reserve, seat_map, show, views};
+
+/// Largest body of a customer, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+/// Largest body of the organiser, in bytes: 200,000 seats with labels of their own.
+const MAX_ADMIN_BODY: usize = 4 * 1024 * 1024;
+/// When to look at an accepted reservation, in seconds.
+const LOOK_AFTER: u32 = 1;
+
+/// The function's routes over what it works with.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/events", get(list_events))
+        .route("/events/{event_id}", get(show_event))
+        .route("/events/{event_id}/seats", get(show_seats))
+        .route("/events/{event_id}/reservations", post(reserve))
+        .route("/reservations", get(list_reservations))
+        .route("/reservations/{reservation_id}", get(show_reservation))
+        .route("/admin/events/{event_id}", put(publish_event))
+        .fallback(|| async { Problem::NoSuchRoute })
+        .method_not_allowed_fallback(|| async { Problem::NoSuchMethod })
+        .with_state(app)
+}
+
+type Answer = Result<Response, Problem>;
+
+async fn health() -> Response {
+    json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
+}
+
+/// `POST /events/{event_id}/reservations`
+async fn reserve(
+    State(app): State<App>,
+    caller: Caller,
+    Path(event_id): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Answer {
+    /// What a customer sends.
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct ReserveBody {
+        seats: Vec<SeatId>,
+    }
+    let key = headers.get("idempotency-key").ok_or(Problem::KeyMissing)?;
+    let key = IdempotencyKey::parse(key.to_str().unwrap_or_default())?;
+    let event_id = EventId::parse(&event_id).map_err(|_| Problem::EventNotFound)?;
+    let ReserveBody { seats } = from_json(&body(request, MAX_BODY).await?)?;
+    check_seats(&seats)?;
+    let asked = Reserve { event_id, customer: caller.customer, key, seats };
+    match reserve::reserve(&app, &asked).await? {
+        Reserved::Accepted { request, now_ms } => {
+            let location = format!("/reservations/{}", request.reservation_id);
+            let mut response = json(StatusCode::ACCEPTED, &views::Accepted::new(request, now_ms));
+            let headers = response.headers_mut();
+            headers.insert(header::LOCATION, header_value(&location));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AFTER));
+            Ok(response)
+        }
+        Reserved::Owned(row) => {
+            let status = row.status;
+            Ok(json(StatusCode::OK, &views::Reservation::stored(row, status)))
+        }
+    }
+}
+
+fn check_seats(seats: &[SeatId]) -> Result<(), Invalid> {
+    if seats.is_empty() || seats.len() > MAX_SEATS_PER_RESERVATION {
+        return Err(Invalid::new("seats", format!("must be 1 to {MAX_SEATS_PER_RESERVATION} seats")));
+    }
+    match seats.iter().enumerate().find(|(at, seat)| seats[..*at].contains(seat)) {
+        Some((at, seat)) => Err(Invalid::new(format!("seats[{at}]"), format!("names {seat} a second time"))),
+        None => Ok(()),
+    }
+}
+
+/// `GET /reservations/{reservation_id}`
+async fn show_reservation(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer {
+    let id = ReservationId::parse(&id).map_err(|_| Problem::ReservationNotFound)?;
+    let view = match show::show(&app, &caller.customer, &id).await? {
+        Shown::Pending(request) => views::Reservation::pending(request),
+        Shown::Stored(row, status) => views::Reservation::stored(row, status),
+    };
+    Ok(json(StatusCode::OK, &view))
+}
+
+/// `GET /reservations`
+async fn list_reservations(State(app): State<App>, caller: Caller, query: Query<PageParameters>) -> Answer {
+    let (rows, cursor) = list::reservations(&app, &caller.customer, &query.0.into()).await?;
+    let reservations = rows.into_iter().map(|(row, status)| views::Reservation::stored(row, status)).collect();
+    Ok(json(StatusCode::OK, &views::Reservations { reservations, cursor }))
+}
+
+/// `GET /events`
+async fn list_events(State(app): State<App>, query: Query<PageParameters>) -> Answer {
+    let (events, cursor) = list::events(&app, &query.0.into()).await?;
+    Ok(json(StatusCode::OK, &views::Events { events, cursor }))
+}
+
+/// `GET /events/{event_id}`: counts a view.
+async fn show_event(State(app): State<App>, Path(event_id): Path<String>) -> Answer {
+    let id = EventId::parse(&event_id).map_err(|_| Problem::EventNotFound)?;
+    let map = seat_map::all_sections(&app, &id).await?;
+    let views = app.seat_maps.count_view(&map.event).await.map_err(|error| Problem::Unavailable(error.into()))?;
+    Ok(json(StatusCode::OK, &views::EventPage::new(&map, views)))
+}
+
+#[derive(Deserialize)]
+struct MapParameters {
+    section: Option<String>,
+}
+
+/// `GET /events/{event_id}/seats`
+async fn show_seats(
+    State(app): State<App>,
+    Path(event_id): Path<String>,
+    query: Query<MapParameters>,
+    headers: HeaderMap,
+) -> Answer {
+    let id = EventId::parse(&event_id).map_err(|_| Problem::EventNotFound)?;
+    let map = seat_map::seat_map(&app, &id, query.0.section.as_deref()).await?;
+    let body = serde_json::to_vec(&views::Map::new(&map)).map_err(|error| Problem::Unavailable(error.into()))?;
+    let tag = fingerprint::etag(&body);
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let unchanged = known.is_some_and(|tags| tags.split(',').any(|known| known.trim().trim_start_matches("W/") == tag));
+    let mut response = if unchanged {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+    };
+    response.headers_mut().insert(header::ETAG, header_value(&tag));
+    Ok(response)
+}
+
+/// `PUT /admin/events/{event_id}`
+async fn publish_event(
+    State(app): State<App>,
+    _: Admin,
+    Path(event_id): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Answer {
+    let id = EventId::parse(&event_id)?;
+    let document = EventDocument::parse(&body(request, MAX_ADMIN_BODY).await?, app.min_hold_seconds)?;
+    let expected = match headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default().trim()) {
+        None => Expected::Any,
+        Some("*") => Expected::Existing,
+        Some(tag) => Expected::Tag(tag.to_owned()),
+    };
+    let event = publish::publish(&app, &id, &document, &expected).await?;
+    let status = if event.version == 1 { StatusCode::CREATED } else { StatusCode::OK };
+    let mut response = json(status, &views::PublishedEvent::new(&event));
+    response.headers_mut().insert(header::ETAG, header_value(&publish::etag(&event)));
+    Ok(response)
+}
+
+#[derive(Deserialize)]
+struct PageParameters {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+impl From<PageParameters> for PageQuery {
+    fn from(parameters: PageParameters) -> Self {
+        Self { limit: parameters.limit, cursor: parameters.cursor }
+    }
+}
+
+async fn body(request: Request<Body>, limit: usize) -> Result<Bytes, Problem> {
+    to_bytes(request.into_body(), limit).await.map_err(|_| Problem::BodyTooLarge { limit })
+}
+
+fn json(status: StatusCode, value: &impl serde::Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
+        Err(error) => Problem::Unavailable(error.into()).into_response(),
+    }
+}
+
+/// A header of our own making; what does not fit into one is left out.
+fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}

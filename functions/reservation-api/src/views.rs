@@ -1,0 +1,194 @@
+//! The shapes callers see. They are contracts: a change here is a visible diff in the snapshots.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use shared::domain::document::{EventDocument, SectionKind};
+use shared::domain::event::{Event, Seat, Version};
+use shared::domain::ids::{EventId, Label, ReservationId, SeatId};
+use shared::domain::money::{Cents, Currency};
+use shared::domain::reservation::{Reason, Status};
+use shared::dynamodb::events::EventSummary;
+use shared::dynamodb::rows::ReservationRow;
+use shared::message::Request;
+use shared::redis::seat_map::{Availability, Counts};
+
+use crate::seat_map::SeatMap;
+
+/// A moment as callers read it: RFC 3339 in UTC.
+pub fn moment(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or_default()
+}
+
+/// 202: accepted, to be decided.
+#[derive(Serialize)]
+pub struct Accepted {
+    reservation_id: ReservationId,
+    event_id: EventId,
+    status: Status,
+    seats: Vec<SeatId>,
+    amount_cents: Cents,
+    currency: Currency,
+    hold_expires_at: Timestamp,
+    hold_expires_in_seconds: i64,
+}
+
+impl Accepted {
+    /// What is promised with this request at `now_ms`.
+    pub fn new(request: Request, now_ms: i64) -> Self {
+        Self {
+            event_id: request.reservation_id.event(),
+            reservation_id: request.reservation_id,
+            status: Status::Pending,
+            seats: ids(&request.seats),
+            amount_cents: request.amount_cents,
+            currency: request.currency,
+            hold_expires_at: moment(request.expires_at_ms),
+            hold_expires_in_seconds: ((request.expires_at_ms - now_ms) / 1_000).max(0),
+        }
+    }
+}
+
+/// A reservation as its owner sees it.
+#[derive(Serialize)]
+pub struct Reservation {
+    reservation_id: ReservationId,
+    event_id: EventId,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
+    seats: Vec<SeatId>,
+    amount_cents: Cents,
+    currency: Currency,
+    created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold_expires_at: Option<Timestamp>,
+}
+
+impl Reservation {
+    /// A stored reservation whose status reads as `status`.
+    pub fn stored(row: ReservationRow, status: Status) -> Self {
+        Self {
+            event_id: row.reservation_id.event(),
+            reservation_id: row.reservation_id,
+            status,
+            reason: row.outcome.reason(),
+            seats: ids(&row.seats),
+            amount_cents: row.amount_cents,
+            currency: row.currency,
+            created_at: moment(row.held_at_ms),
+            hold_expires_at: (status == Status::Held || status == Status::Expired).then(|| moment(row.expires_at_ms)),
+        }
+    }
+
+    /// A reservation that nothing is stored of yet.
+    pub fn pending(request: Request) -> Self {
+        Self {
+            event_id: request.reservation_id.event(),
+            reservation_id: request.reservation_id,
+            status: Status::Pending,
+            reason: None,
+            seats: ids(&request.seats),
+            amount_cents: request.amount_cents,
+            currency: request.currency,
+            created_at: moment(request.held_at_ms),
+            hold_expires_at: Some(moment(request.expires_at_ms)),
+        }
+    }
+}
+
+fn ids(seats: &[Seat]) -> Vec<SeatId> {
+    seats.iter().map(|seat| seat.id.clone()).collect()
+}
+
+/// A page of reservations.
+#[derive(Serialize)]
+pub struct Reservations {
+    /// The page.
+    pub reservations: Vec<Reservation>,
+    /// Where the next begins; null = the end.
+    pub cursor: Option<String>,
+}
+
+/// A page of events.
+#[derive(Serialize)]
+pub struct Events {
+    /// The page.
+    pub events: Vec<EventSummary>,
+    /// Where the next begins; null = the end.
+    pub cursor: Option<String>,
+}
+
+/// An event as published.
+#[derive(Serialize)]
+pub struct PublishedEvent<'a> {
+    event_id: &'a EventId,
+    version: Version,
+    #[serde(flatten)]
+    document: &'a EventDocument,
+}
+
+impl<'a> PublishedEvent<'a> {
+    /// The view of a publication.
+    pub fn new(event: &'a Event) -> Self {
+        Self { event_id: &event.id, version: event.version, document: &event.document }
+    }
+}
+
+/// An event with what is left of it.
+#[derive(Serialize)]
+pub struct EventPage<'a> {
+    #[serde(flatten)]
+    event: PublishedEvent<'a>,
+    views: u64,
+    availability: BTreeMap<&'a Label, Counts>,
+}
+
+impl<'a> EventPage<'a> {
+    /// The view of an event whose every section was read.
+    pub fn new(map: &'a SeatMap, views: u64) -> Self {
+        let availability = map.sections().map(|(section, state)| (&section.id, state.counts(section))).collect();
+        Self { event: PublishedEvent::new(&map.event), views, availability }
+    }
+}
+
+/// A seat map.
+#[derive(Serialize)]
+pub struct Map<'a> {
+    event_id: &'a EventId,
+    version: Version,
+    sections: Vec<MapSection<'a>>,
+}
+
+#[derive(Serialize)]
+struct MapSection<'a> {
+    id: &'a Label,
+    kind: SectionKind,
+    #[serde(flatten)]
+    counts: Counts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seats: Option<Vec<MapSeat>>,
+}
+
+#[derive(Serialize)]
+struct MapSeat {
+    id: SeatId,
+    status: Availability,
+}
+
+impl<'a> Map<'a> {
+    /// The view of the sections read. Places of a general section are not listed: nobody chooses one.
+    pub fn new(map: &'a SeatMap) -> Self {
+        let sections = map.sections().map(|(section, state)| MapSection {
+            id: &section.id,
+            kind: section.kind,
+            counts: state.counts(section),
+            seats: (section.kind == SectionKind::Seated).then(|| {
+                let seats = section.layout.seats();
+                seats.map(|(within, number)| MapSeat { id: SeatId::of(&section.id, within), status: state.seat(number) }).collect()
+            }),
+        });
+        Self { event_id: &map.event.id, version: map.event.version, sections: sections.collect() }
+    }
+}

@@ -1,0 +1,136 @@
+//! Loads cold sections from DynamoDB: one loader a section, others wait a moment and are told to come back.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use moka::future::Cache;
+use shared::domain::event::{Event, Section};
+use shared::dynamodb::StoreError;
+use shared::dynamodb::reservations::Repository;
+use shared::lock::Lock;
+use shared::redis::loading::{Loading, Step};
+use shared::redis::{Redis, RedisError, keys};
+
+/// How long anybody waits for somebody else's load.
+const WAIT: Duration = Duration::from_millis(250);
+/// How long a loader may take for one section: a thousand partitions, 16 at a time, at a few milliseconds each.
+const LOAD_BUDGET: Duration = Duration::from_secs(5);
+/// Lease of the loader's lock: its budget and a little.
+const LEASE: Duration = Duration::from_secs(6);
+/// Partitions of a section read at the same time.
+const PARTITIONS_AT_ONCE: usize = 16;
+/// Sections loaded at the same time by one request.
+const SECTIONS_AT_ONCE: usize = 4;
+/// Times a load that Redis has lost is started over.
+const ROUNDS: usize = 3;
+/// How long this process believes a section it has loaded to be loaded: what absorbs the crowd behind the first.
+const BELIEVED: Duration = Duration::from_millis(200);
+/// Sections remembered for that.
+const REMEMBERED: u64 = 10_000;
+
+/// Why a section is still cold.
+#[derive(Debug, thiserror::Error)]
+pub enum Cold {
+    /// Somebody else is loading it and was not done in time.
+    #[error("the section is being loaded")]
+    Busy,
+    /// The event has no such section.
+    #[error("the event has no section {0}")]
+    Unknown(String),
+    /// Redis kept losing the load.
+    #[error("redis kept losing the load")]
+    Lost,
+    /// Redis gave no usable answer.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// The table gave no usable answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The load that was waited for failed.
+    #[error("the load failed")]
+    Failed(#[source] Arc<Cold>),
+}
+
+/// Loads sections. Cheap to clone; clones share what is under way.
+#[derive(Clone)]
+pub struct Warmer {
+    loading: Loading,
+    lock: Lock,
+    repository: Repository,
+    under_way: Cache<String, ()>,
+}
+
+impl Warmer {
+    /// A warmer between these stores.
+    pub fn new(redis: Redis, repository: Repository) -> Self {
+        let under_way = Cache::builder().max_capacity(REMEMBERED).time_to_live(BELIEVED).build();
+        Self { loading: Loading::new(redis.clone()), lock: Lock::new(redis), repository, under_way }
+    }
+
+    /// Makes sure the sections are loaded.
+    pub async fn warm(&self, event: &Event, sections: &[String]) -> Result<(), Cold> {
+        let loads: Vec<_> = sections.iter().map(|id| self.once(event, id)).collect();
+        stream::iter(loads).buffer_unordered(SECTIONS_AT_ONCE).try_collect().await
+    }
+
+    /// One load a process and section; only who leads it waits longer than [`WAIT`].
+    async fn once(&self, event: &Event, id: &str) -> Result<(), Cold> {
+        let section = event.section(id).ok_or_else(|| Cold::Unknown(id.to_owned()))?;
+        let leading = AtomicBool::new(false);
+        let key = keys::claims(&event.id, section.id.as_str());
+        let load = self.under_way.try_get_with(key, async {
+            leading.store(true, Ordering::Relaxed);
+            self.load(event, section).await
+        });
+        tokio::pin!(load);
+        let done = match within(WAIT, &mut load).await {
+            None if leading.load(Ordering::Relaxed) => within(LOAD_BUDGET, &mut load).await,
+            done => done,
+        };
+        done.unwrap_or(Err(Arc::new(Cold::Busy))).map_err(Cold::Failed)
+    }
+
+    /// One load among all processes.
+    async fn load(&self, event: &Event, section: &Section) -> Result<(), Cold> {
+        let name = keys::lock(&event.id, &format!("load:{}", section.id));
+        let guard = self.lock.acquire(&[name], WAIT, LEASE).await?.ok_or(Cold::Busy)?;
+        let loaded = self.load_under_lock(event, section).await;
+        guard.release().await;
+        loaded
+    }
+
+    async fn load_under_lock(&self, event: &Event, section: &Section) -> Result<(), Cold> {
+        for _ in 0..ROUNDS {
+            let nonce = uuid::Uuid::new_v4().simple().to_string();
+            if self.loading.begin(event, section, &nonce).await? == Step::Loaded {
+                return Ok(());
+            }
+            let partitions = 0..section.layout.partitions();
+            let adds: Vec<_> = partitions.map(|partition| self.partition(event, section, &nonce, partition)).collect();
+            let steps: Vec<Step> = stream::iter(adds).buffer_unordered(PARTITIONS_AT_ONCE).try_collect().await?;
+            if steps.contains(&Step::Lost) {
+                continue;
+            }
+            match self.loading.end(event, section, &nonce).await? {
+                Step::Ok | Step::Loaded => return Ok(()),
+                Step::Lost => {}
+            }
+        }
+        Err(Cold::Lost)
+    }
+
+    async fn partition(&self, event: &Event, section: &Section, nonce: &str, partition: u32) -> Result<Step, Cold> {
+        let taken = self.repository.taken(&event.id, section.id.as_str(), partition).await?;
+        if taken.is_empty() {
+            return Ok(Step::Ok);
+        }
+        Ok(self.loading.add(event, section, nonce, &taken).await?)
+    }
+}
+
+async fn within<F: Future>(bound: Duration, future: F) -> Option<F::Output> {
+    tokio::time::timeout(bound, future).await.ok()
+}
