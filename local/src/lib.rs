@@ -1,1 +1,4 @@
 //! local
+
+pub mod client;
+pub mod rush;
