@@ -1,1 +1,3 @@
-//! local
+//! The whole system in one process, and the harness that the tests and the benchmarks stand on.
+
+pub mod servers;
