@@ -24,6 +24,16 @@ impl BrokerEmbedded {
         self.0.bootstrap_servers()
     }
 
+    /// Creates topics (name, partitions); without a client, which would ask for metadata for 100 ms.
+    pub(super) fn create_topics(&self, topics: &[(&str, u32)]) -> Result<(), StartError> {
+        for &(name, partitions) in topics {
+            if !self.0.create_topic(name, i32::try_from(partitions).unwrap_or(i32::MAX)) {
+                return Err(StartError::Topic { topic: name.to_owned(), reason: "it exists already".to_owned() });
+            }
+        }
+        Ok(())
+    }
+
     /// The broker itself: to see its records, and to make it fail.
     #[must_use]
     pub fn broker(&self) -> &FakeBroker {

@@ -3,7 +3,7 @@
 //! # Layout
 //! - `redis`, `kafka`, `dynamodb_local`: processes, each under the guard of `child`; `jars` brings what Java needs
 //! - `broker_embedded`, `dynamodb_embedded`: servers in this process, on the threads of `embedded`
-//! - `topics`: creates topics on either broker
+//! - `topics`: creates topics on Apache Kafka
 //! - `error`, `port`: what can go wrong, in one line; free ports
 //!
 //! A missing server is an error, never a reason to skip: a test that did not run proves nothing.
@@ -180,7 +180,10 @@ impl Servers {
     /// # Errors
     /// [`StartError::Topic`], also when a topic exists already.
     pub async fn create_topics(&self, topics: &[(&str, u32)]) -> Result<(), StartError> {
-        topics::create(&self.kafka_bootstrap(), topics).await
+        match &self.backing {
+            Backing::Embedded { broker, .. } => broker.create_topics(topics),
+            Backing::Real(pair) => topics::create(&pair.kafka.bootstrap(), topics).await,
+        }
     }
 
     /// Stops what these servers do not share with others, and waits until it is gone.

@@ -1,4 +1,4 @@
-//! Creates topics, on any broker, and waits until their partitions have leaders.
+//! Creates topics on Apache Kafka and waits until their partitions have leaders.
 
 use std::time::Duration;
 
