@@ -6,7 +6,7 @@ use std::{
 };
 
 use rand::Rng;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::error::StartError;
 
@@ -16,6 +16,10 @@ const FREE_PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// Ports tried before giving up; a machine with so many listeners in the range has another problem.
 const TRIES: u32 = 200;
+
+/// Connections that may wait to be accepted: an on-sale's 2,000 customers arrive at once, and one that finds the queue
+/// full tries again after a second.
+const BACKLOG: u32 = 4_096;
 
 /// A port of 127.0.0.1 on which nobody listens at this moment.
 ///
@@ -48,8 +52,14 @@ pub(super) fn must_be_free(port: u16) -> Result<(), StartError> {
 ///
 /// # Errors
 /// [`StartError::PortTaken`] when somebody listens there already.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| refusal(address, source))
+pub fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let listening = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listening().map_err(|source| refusal(address, source))
 }
 
 fn refusal(address: SocketAddr, source: io::Error) -> StartError {
@@ -65,9 +75,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_is_named_in_one_line() {
-        let first = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let first = listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = first.local_addr().unwrap();
-        let error = listen(address).await.unwrap_err().to_string();
+        let error = listen(address).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{address} is already in use")), "{error}");
     }
 }
