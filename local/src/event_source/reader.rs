@@ -1,0 +1,159 @@
+//! Reads one partition into memory: in order, from wherever it stands, bounded by what its lane may hold.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use krafka::CloseOptions;
+use krafka::consumer::{AutoOffsetReset, Consumer, ConsumerRecord};
+use krafka::error::KrafkaError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+
+use super::{Control, EventSourceSettings};
+
+/// Time to reach a broker; both run on this machine.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Time for an answer, above [`FETCH_MAX_WAIT`], which a broker spends waiting for records.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a broker holds a fetch that has nothing to return. An append answers it at once, so this is no latency, only the idle traffic.
+const FETCH_MAX_WAIT: Duration = Duration::from_secs(2);
+
+/// Pause after a connection or a fetch that failed.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Records fetched ahead of the lane. Large, because a fetch behind a long lag may return all of it, and what is not kept is fetched again.
+const FETCH_AHEAD: i32 = 20_000;
+
+/// Records one lane may hold, in payloads: the one under way and the next.
+const LANE_PAYLOADS: usize = 2;
+
+/// A record on its way, with the room it takes in its lane; the room is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) record: ConsumerRecord,
+    pub(super) epoch: u64,
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+/// One partition as it is read.
+pub(super) struct Source {
+    servers: String,
+    topic: String,
+    partition: i32,
+    room: Arc<Semaphore>,
+    records: mpsc::UnboundedSender<Arrival>,
+    control: watch::Receiver<Control>,
+    epoch: u64,
+    next: i64,
+}
+
+/// Why a reader stopped reading.
+enum Turn {
+    /// Stopped, or nobody listens any more.
+    Stop,
+    /// Start again at offset 0.
+    Replay,
+}
+
+impl Source {
+    pub(super) fn new(
+        settings: &EventSourceSettings,
+        partition: i32,
+        records: mpsc::UnboundedSender<Arrival>,
+        control: watch::Receiver<Control>,
+    ) -> Self {
+        Self {
+            servers: settings.bootstrap_servers.clone(),
+            topic: settings.topic.clone(),
+            partition,
+            room: Arc::new(Semaphore::new(settings.batch_size * LANE_PAYLOADS)),
+            records,
+            control,
+            epoch: 0,
+            next: 0,
+        }
+    }
+
+    /// Reads until stopped. Whatever fails is tried again from the next offset, after a pause.
+    pub(super) async fn run(mut self) {
+        let mut control = self.control.clone();
+        loop {
+            let epoch = self.epoch;
+            let turned = turned(&mut control, epoch);
+            let turn = tokio::select! {
+                biased;
+                turn = turned => turn,
+                error = self.read() => {
+                    tracing::warn!(topic = self.topic, partition = self.partition, error = &error as &dyn std::error::Error, "reading failed, again");
+                    tokio::time::sleep(RECONNECT_PAUSE).await;
+                    continue;
+                }
+            };
+            match turn {
+                Turn::Stop => return,
+                Turn::Replay => {
+                    self.epoch = control.borrow().epoch;
+                    self.next = 0;
+                }
+            }
+        }
+    }
+
+    /// Connects at the next offset and reads; returns only with an error. A connection of its own for every start, because the old one may be
+    /// waiting in a fetch.
+    async fn read(&mut self) -> KrafkaError {
+        let consumer = match self.connect().await {
+            Ok(consumer) => consumer,
+            Err(error) => return error,
+        };
+        let error = loop {
+            match consumer.poll(FETCH_MAX_WAIT).await {
+                Ok(records) => {
+                    for record in records {
+                        if let Err(closed) = self.hand_on(record).await {
+                            return closed;
+                        }
+                    }
+                }
+                Err(error) => break error,
+            }
+        };
+        if let Err(error) = consumer.close_with(CloseOptions::new().timeout(CONNECT_TIMEOUT)).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "consumer not closed");
+        }
+        error
+    }
+
+    async fn hand_on(&mut self, record: ConsumerRecord) -> Result<(), KrafkaError> {
+        let closed = || KrafkaError::illegal_state("nobody takes the records any more");
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
+        let next = record.offset + 1;
+        self.records.send(Arrival { record, epoch: self.epoch, room }).map_err(|_| closed())?;
+        self.next = next;
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<Consumer, KrafkaError> {
+        let consumer = super::kafka(&self.servers)
+            .await?
+            .consumer_without_group()
+            .auto_offset_reset(AutoOffsetReset::Earliest)
+            .fetch_min_bytes(1)
+            .fetch_max_wait(FETCH_MAX_WAIT)
+            .max_buffered_records(FETCH_AHEAD)
+            .metrics_push(false)
+            .build()
+            .await?;
+        consumer.assign(&self.topic, vec![self.partition]).await?;
+        consumer.seek(&self.topic, self.partition, self.next).await?;
+        Ok(consumer)
+    }
+}
+
+async fn turned(control: &mut watch::Receiver<Control>, epoch: u64) -> Turn {
+    match control.wait_for(|control| control.stopping || control.epoch != epoch).await {
+        Ok(control) if !control.stopping => Turn::Replay,
+        _ => Turn::Stop,
+    }
+}
