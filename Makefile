@@ -56,7 +56,7 @@ build: $(TOOLS)/.zig-$(ZIG) ## The three functions for arm64 into .aws-sam, read
 
 tools: $(TOOLS_READY) ## cargo-lambda and the SAM CLI, in an environment of their own
 
-# --no-deps leaves out zig (100 MB), which only `make build` needs.
+# --no-deps leaves out zig (400 MB), which only `make build` needs.
 $(TOOLS_READY):
 	@scripts/prerequisites python
 	@echo "cargo-lambda $(CARGO_LAMBDA) and SAM CLI $(SAM) into $(TOOLS), once (about a minute)"
