@@ -1,0 +1,74 @@
+# What one does here, each a target. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run rush token test lint invoke validate build tools clean
+
+PORT ?= 9000
+# Any does: validation reads nothing there, and the linter wants to know whose rules apply.
+REGION ?= eu-central-1
+export SAM_CLI_TELEMETRY = 0
+
+# Outside the project, so that `make clean` does not fetch half a gigabyte again.
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/event-ticket-functions/tools
+CARGO_LAMBDA := 1.9.2
+SAM := 1.170.0
+ZIG := 0.17.1
+TOOLS_READY := $(TOOLS)/.cargo-lambda-$(CARGO_LAMBDA)-sam-$(SAM)
+WITH_TOOLS := PATH="$(TOOLS)/bin:$$PATH"
+
+# By --bin and without -p: features are then resolved for the whole workspace, as in `cargo test`, and the AWS clients
+# are not compiled a second time.
+LOCAL := cargo run --bin local --
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+run: ## The whole system on http://127.0.0.1:9000 with two venues on sale (PORT=…)
+	@scripts/prerequisites redis
+	$(LOCAL) serve --port $(PORT) $(patsubst %,--event %,$(sort $(wildcard local/venues/*.json)))
+
+rush: ## An on-sale against a system of its own, ends in a table (ARGS="--customers 2000 --seats 500")
+	@scripts/prerequisites redis
+	$(LOCAL) rush $(ARGS)
+
+token: ## A token for the local API (CUSTOMER=ada SCOPE=tickets/admin)
+	@cargo run -q --bin local -- token --customer $(or $(CUSTOMER),ada) $(addprefix --scope ,$(SCOPE))
+
+test: ## Every test, on the embedded servers and on Apache Kafka and DynamoDB Local
+	@scripts/prerequisites redis java
+	@echo "cargo test: builds first, which from nothing takes some minutes; then unit tests, then tests/ on both server sets"
+	cargo test --workspace
+
+lint: ## Formatting, clippy, and the dependencies' licences where cargo-deny is installed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny check bans licenses sources; \
+	else echo "cargo-deny is not installed: licences and bans not checked (cargo install --locked cargo-deny)"; fi
+
+invoke: $(TOOLS_READY) ## Every events/*.json through `cargo lambda invoke`, against events/golden (UPDATE=1 rewrites it)
+	@scripts/prerequisites redis python
+	$(WITH_TOOLS) scripts/invoke $(if $(UPDATE),--update)
+
+validate: $(TOOLS_READY) ## template.yaml, by SAM and cfn-lint; asks no account
+	$(WITH_TOOLS) sam validate --lint --region $(REGION)
+
+build: $(TOOLS)/.zig-$(ZIG) ## The three functions for arm64 into .aws-sam, ready for `sam deploy --guided`
+	$(WITH_TOOLS) sam build
+
+tools: $(TOOLS_READY) ## cargo-lambda and the SAM CLI, in an environment of their own
+
+# --no-deps leaves out zig (400 MB), which only `make build` needs.
+$(TOOLS_READY):
+	@scripts/prerequisites python
+	@echo "cargo-lambda $(CARGO_LAMBDA) and SAM CLI $(SAM) into $(TOOLS), once (about a minute)"
+	python3 -m venv "$(TOOLS)"
+	"$(TOOLS)/bin/pip" install -q --disable-pip-version-check --no-deps cargo-lambda==$(CARGO_LAMBDA)
+	"$(TOOLS)/bin/pip" install -q --disable-pip-version-check aws-sam-cli==$(SAM)
+	@touch "$@"
+
+$(TOOLS)/.zig-$(ZIG): $(TOOLS_READY)
+	"$(TOOLS)/bin/pip" install -q --disable-pip-version-check ziglang==$(ZIG)
+	@touch "$@"
+
+clean: ## Removes what was built; the tools stay
+	cargo clean
+	rm -rf .aws-sam
