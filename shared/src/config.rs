@@ -81,8 +81,11 @@ impl Config {
         };
         let table = required("TABLE_NAME");
         let redis_url = required("REDIS_URL");
-        let topics =
-            Topics { requests: required("REQUESTS_TOPIC"), outcomes: required("OUTCOMES_TOPIC"), dlq: required("DLQ_TOPIC") };
+        let topics = Topics {
+            requests: required("REQUESTS_TOPIC"),
+            outcomes: required("OUTCOMES_TOPIC"),
+            dlq: required("DLQ_TOPIC"),
+        };
         let bootstrap_servers = lookup("KAFKA_BOOTSTRAP_SERVERS");
         let cluster_arn = lookup("MSK_CLUSTER_ARN");
         let msk_iam = match lookup("KAFKA_SECURITY").as_deref() {
@@ -126,7 +129,9 @@ pub async fn aws(local: bool) -> SdkConfig {
         return SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("eu-central-1"))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("local", "local", None, None, "local")))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                "local", "local", None, None, "local",
+            )))
             .build();
     }
     let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(crate::dynamodb::http_client());
@@ -153,8 +158,17 @@ mod tests {
 
     #[test]
     fn all_that_is_missing_is_named_at_once() {
-        let ConfigError(wrong) = read(&[("REDIS_URL", ""), ("KAFKA_SECURITY", "ssl"), ("REDIS_CONNECTIONS", "x")]).unwrap_err();
-        for name in ["TABLE_NAME", "REDIS_URL", "REQUESTS_TOPIC", "DLQ_TOPIC", "MSK_CLUSTER_ARN", "KAFKA_SECURITY", "REDIS_CONNECTIONS"] {
+        let ConfigError(wrong) =
+            read(&[("REDIS_URL", ""), ("KAFKA_SECURITY", "ssl"), ("REDIS_CONNECTIONS", "x")]).unwrap_err();
+        for name in [
+            "TABLE_NAME",
+            "REDIS_URL",
+            "REQUESTS_TOPIC",
+            "DLQ_TOPIC",
+            "MSK_CLUSTER_ARN",
+            "KAFKA_SECURITY",
+            "REDIS_CONNECTIONS",
+        ] {
             assert!(wrong.iter().any(|line| line.contains(name)), "{name} in {wrong:?}");
         }
     }

@@ -2,10 +2,11 @@
 //!
 //! - [`domain`]: pure values and rules.
 //! - [`message`]: what travels through Kafka.
-//! - [`config`]: what a function is told.
+//! - [`config`]: what a function is told. [`clock`]: its own time, which decides nothing.
 //! - [`redis`]: says no early. [`kafka`]: remembers. [`dynamodb`]: decides.
 //! - [`lock`]: the general lock, for warming and jobs; a reservation never waits on it.
 
+pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod dynamodb;

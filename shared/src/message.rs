@@ -288,7 +288,10 @@ mod tests {
         assert_eq!(Request::read(None, Some(VALUE.as_bytes())), Err(Malformed::NoKey));
         assert_eq!(Request::read(Some(KEY), None), Err(Malformed::NoValue));
         assert_eq!(Request::read(Some(b"club.x"), Some(VALUE.as_bytes())), Err(Malformed::Key));
-        assert_eq!(Request::read(Some(KEY), Some(&vec![b' '; MAX_MESSAGE_BYTES + 1])).unwrap_err().reason(), "too-large");
+        assert_eq!(
+            Request::read(Some(KEY), Some(&vec![b' '; MAX_MESSAGE_BYTES + 1])).unwrap_err().reason(),
+            "too-large"
+        );
         let doubled = r#"{"id":"A-1-12","number":11},{"id":"A-1-12","number":11}"#;
         for (from, to) in [
             ("alice", ""),
@@ -311,7 +314,9 @@ mod tests {
         assert_eq!(with("\"opens_at_ms\":1", "\"opens_at_ms\":1001").unwrap().refusal(), Some(Reason::SaleNotOpen));
         assert_eq!(with("\"closes_at_ms\":9000", "\"closes_at_ms\":1000").unwrap().refusal(), Some(Reason::SaleClosed));
         let two = r#"{"id":"A-1-12","number":11},{"id":"A-1-13","number":12}"#;
-        let over = VALUE.replace(r#"{"id":"A-1-12","number":11}"#, two).replace("\"max_per_customer\":8", "\"max_per_customer\":1");
+        let over = VALUE
+            .replace(r#"{"id":"A-1-12","number":11}"#, two)
+            .replace("\"max_per_customer\":8", "\"max_per_customer\":1");
         assert_eq!(Request::from_value(over.as_bytes()).unwrap().refusal(), Some(Reason::LimitReached));
     }
 }

@@ -62,7 +62,10 @@ pub async fn reservations(
         Some(json) => Some(serde_json::from_slice(&json).map_err(|_| bad_cursor())?),
         None => None,
     };
-    if after.as_ref().is_some_and(|key| key.get("customer").map(String::as_str) != Some(caller.as_str()) || key.len() != 4) {
+    if after
+        .as_ref()
+        .is_some_and(|key| key.get("customer").map(String::as_str) != Some(caller.as_str()) || key.len() != 4)
+    {
         return Err(bad_cursor().into());
     }
     let (page, now) = tokio::join!(app.repository.of_customer(caller, query.limit()?, after), app.redis.now_ms());

@@ -68,12 +68,17 @@ impl Problem {
     fn detail(&self) -> Option<String> {
         match self {
             Self::InvalidRequest(invalid) => Some(invalid.to_string()),
-            Self::KeyMissing => Some("Name each logical attempt; a retry with the same key never reserves twice.".into()),
-            Self::BodyTooLarge { limit } => Some(format!("At most {limit} bytes are taken.")),
-            Self::SectionRequired => {
-                Some(format!("Ask for one section (?section=) of an event with more than {} seats.", seat_map::MAX_SEATS_PER_MAP))
+            Self::KeyMissing => {
+                Some("Name each logical attempt; a retry with the same key never reserves twice.".into())
             }
-            Self::SeatsInUse(_) => Some("A publication may add seats, and may not remove seats of an earlier one.".into()),
+            Self::BodyTooLarge { limit } => Some(format!("At most {limit} bytes are taken.")),
+            Self::SectionRequired => Some(format!(
+                "Ask for one section (?section=) of an event with more than {} seats.",
+                seat_map::MAX_SEATS_PER_MAP
+            )),
+            Self::SeatsInUse(_) => {
+                Some("A publication may add seats, and may not remove seats of an earlier one.".into())
+            }
             Self::Unavailable(_) | Self::Reserve(reserve::Refusal::Unavailable { .. }) => {
                 Some("Try again; the same Idempotency-Key continues where this attempt stopped.".into())
             }
@@ -172,7 +177,9 @@ fn reserve_fields(refusal: &reserve::Refusal, fields: &mut Map<String, Value>) {
             None
         }
         Refusal::SaleClosed { id } | Refusal::Unavailable { id, .. } => id.as_ref(),
-        Refusal::Contended { id } | Refusal::Lapsed { id } | Refusal::NotHeld { id } | Refusal::HoldExpired { id } => Some(id),
+        Refusal::Contended { id } | Refusal::Lapsed { id } | Refusal::NotHeld { id } | Refusal::HoldExpired { id } => {
+            Some(id)
+        }
         Refusal::EventNotFound | Refusal::SalePaused | Refusal::KeyReused | Refusal::TooManyAttempts => None,
     };
     if let Some(id) = id {

@@ -84,10 +84,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Not now, for a reason of ours; the key is bound to `id` where there is one.
-    fn unavailable(
-        id: Option<&ReservationId>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    fn unavailable(id: Option<&ReservationId>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable { id: id.cloned(), source: Some(source.into()) }
     }
 }
@@ -112,7 +109,9 @@ pub async fn reserve(app: &App, asked: &Reserve) -> Result<Reserved, Refusal> {
         };
         // A claim without an answer may have been granted: the id goes along, so that the same key continues it.
         match app.claims.claim(claim).await.map_err(|error| Refusal::unavailable(Some(&id), error))? {
-            Claimed::Granted { message, attempts, now_ms } => return produce(app, &id, message, attempts, now_ms).await,
+            Claimed::Granted { message, attempts, now_ms } => {
+                return produce(app, &id, message, attempts, now_ms).await;
+            }
             Claimed::Stale => event = newer(app, &event).await?,
             Claimed::Cold(sections) => {
                 let loaded = app.warmer.warm(&event, &sections).await;

@@ -64,7 +64,9 @@ async fn read(app: &App, id: &EventId, section: Option<&str>) -> Result<SeatMap,
     for _ in 0..MAX_ROUNDS {
         let asked: Vec<(usize, &Section)> = match section {
             None => event.sections.iter().enumerate().collect(),
-            Some(name) => event.sections.iter().enumerate().filter(|(_, section)| section.id.as_str() == name).collect(),
+            Some(name) => {
+                event.sections.iter().enumerate().filter(|(_, section)| section.id.as_str() == name).collect()
+            }
         };
         if asked.is_empty() {
             return Err(Refusal::SectionNotFound);

@@ -186,7 +186,9 @@ impl<'a> Map<'a> {
             counts: state.counts(section),
             seats: (section.kind == SectionKind::Seated).then(|| {
                 let seats = section.layout.seats();
-                seats.map(|(within, number)| MapSeat { id: SeatId::of(&section.id, within), status: state.seat(number) }).collect()
+                seats
+                    .map(|(within, number)| MapSeat { id: SeatId::of(&section.id, within), status: state.seat(number) })
+                    .collect()
             }),
         });
         Self { event_id: &map.event.id, version: map.event.version, sections: sections.collect() }

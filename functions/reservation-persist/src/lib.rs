@@ -1,1 +1,67 @@
-//! reservation-persist
+//! The Kafka function: each message becomes exactly one outcome in DynamoDB, whatever is delivered how often.
+//!
+//! One message, top to bottom: [`payload`] decodes → [`batch`] runs it beside the others → [`decide`] has all the ifs →
+//! `Repository::hold` is the transaction → the outcome is sent, and the truth flows back into Redis.
+
+mod batch;
+mod dead_letter;
+mod decide;
+mod payload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::config::{Config, Topics};
+use shared::dynamodb::Table;
+use shared::dynamodb::reservations::Repository;
+use shared::kafka::{RequestLog, bootstrap};
+use shared::redis::Redis;
+use shared::redis::truth::Truths;
+
+pub use batch::{BatchResponse, persist_batch};
+pub use payload::NotKafka;
+
+/// How long before Lambda's deadline the batch stops: what is left is reported as failed, never lost to a time-out.
+pub const DEADLINE_MARGIN: Duration = Duration::from_secs(2);
+
+/// What the function works with. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Persist {
+    repository: Repository,
+    truths: Truths,
+    log: Arc<dyn RequestLog>,
+    topics: Topics,
+}
+
+impl Persist {
+    /// Opens all connections at once. A store that is down is met, and reported, by the first batch.
+    ///
+    /// # Errors
+    /// When the configuration is wrong.
+    pub async fn connect(config: &Config) -> Result<Self, lambda_runtime::Error> {
+        let (redis, table, log) = tokio::join!(
+            Redis::connect(&config.redis_url, config.redis_connections),
+            async {
+                let table = Table::new(&config.table).await;
+                table.warm_up().await;
+                table
+            },
+            async {
+                let log = bootstrap::open(&config.kafka).await?;
+                log.warm_up().await;
+                Ok::<_, bootstrap::DiscoverError>(log)
+            },
+        );
+        Ok(Self::new(config, redis?, table, Arc::new(log?)))
+    }
+
+    /// Puts the function together from connections the caller has opened.
+    pub fn new(config: &Config, redis: Redis, table: Table, log: Arc<dyn RequestLog>) -> Self {
+        Self {
+            repository: Repository::new(table),
+            truths: Truths::new(redis),
+            log,
+            topics: config.kafka.topics.clone(),
+        }
+    }
+}

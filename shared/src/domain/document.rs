@@ -277,9 +277,13 @@ impl SectionDocument {
                 Err(Invalid::new("capacity", format!("must be 1 to {MAX_SEATS_PER_EVENT}")))
             }
             (SectionKind::Seated, None, _) => Err(Invalid::new("rows", "a seated section needs rows")),
-            (SectionKind::Seated, _, Some(_)) => Err(Invalid::new("capacity", "a seated section has rows, no capacity")),
+            (SectionKind::Seated, _, Some(_)) => {
+                Err(Invalid::new("capacity", "a seated section has rows, no capacity"))
+            }
             (SectionKind::General, _, None) => Err(Invalid::new("capacity", "a general section needs a capacity")),
-            (SectionKind::General, Some(_), _) => Err(Invalid::new("rows", "a general section has a capacity, no rows")),
+            (SectionKind::General, Some(_), _) => {
+                Err(Invalid::new("rows", "a general section has a capacity, no rows"))
+            }
         }
     }
 }
@@ -326,7 +330,8 @@ pub fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Invalid> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        let field = if path == "." || error.inner().is_syntax() || error.inner().is_eof() { "body".into() } else { path };
+        let field =
+            if path == "." || error.inner().is_syntax() || error.inner().is_eof() { "body".into() } else { path };
         Invalid::new(field, error.inner().to_string())
     })?;
     deserializer.end().map_err(|error| Invalid::new("body", error.to_string()))?;

@@ -71,7 +71,8 @@ where
     R: std::fmt::Debug + Send + Sync + 'static,
 {
     let code = error.code().unwrap_or("no-answer").to_owned();
-    let refused = matches!(code.as_str(), "ValidationException" | "AccessDeniedException" | "ResourceNotFoundException");
+    let refused =
+        matches!(code.as_str(), "ValidationException" | "AccessDeniedException" | "ResourceNotFoundException");
     tracing::debug!(code, error = %DisplayErrorContext(&error), "dynamodb did not do it");
     if refused || matches!(error, SdkError::ConstructionFailure(_)) {
         StoreError::Refused { code, source: Box::new(error) }
@@ -123,7 +124,8 @@ impl Table {
 
     /// Opens a connection ahead of the first request. A table that cannot be reached is met, and reported, by that one.
     pub async fn warm_up(&self) {
-        let nothing = self.client.get_item().table_name(&self.name).set_key(Some(keys::primary("WARM-UP", keys::ALONE)));
+        let nothing =
+            self.client.get_item().table_name(&self.name).set_key(Some(keys::primary("WARM-UP", keys::ALONE)));
         if let Err(error) = nothing.send().await {
             tracing::warn!(error = %DisplayErrorContext(&error), "dynamodb is not reachable yet; going on without it");
         }

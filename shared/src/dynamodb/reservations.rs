@@ -142,8 +142,12 @@ impl Repository {
                 let stored = ReservationRow::from_item(stored?)?;
                 return Ok(if stored.status == status { End::Ended(stored) } else { End::Unchanged(stored) });
             }
-            let kept: Vec<&Seat> =
-                mine.iter().zip(reasons.iter().skip(2)).filter(|(_, reason)| !failed(reason)).map(|(seat, _)| *seat).collect();
+            let kept: Vec<&Seat> = mine
+                .iter()
+                .zip(reasons.iter().skip(2))
+                .filter(|(_, reason)| !failed(reason))
+                .map(|(seat, _)| *seat)
+                .collect();
             if kept.len() == mine.len() {
                 return Err(busy(&reasons));
             }
@@ -195,7 +199,8 @@ impl Repository {
             .send()
             .await
             .map_err(store_error)?;
-        let rows = answer.items.unwrap_or_default().into_iter().map(ReservationRow::from_item).collect::<Result<_, _>>()?;
+        let rows =
+            answer.items.unwrap_or_default().into_iter().map(ReservationRow::from_item).collect::<Result<_, _>>()?;
         Ok(Page { rows, next: answer.last_evaluated_key.map(text_key) })
     }
 
@@ -402,7 +407,11 @@ fn busy(reasons: &[CancellationReason]) -> StoreError {
     let codes: Vec<&str> = reasons.iter().filter_map(CancellationReason::code).filter(|code| *code != "None").collect();
     let code = codes.first().copied().unwrap_or("TransactionCanceled").to_owned();
     let source = format!("transaction cancelled: {}", codes.join(", ")).into();
-    if codes.contains(&"ValidationError") { StoreError::Refused { code, source } } else { StoreError::Busy { code, source } }
+    if codes.contains(&"ValidationError") {
+        StoreError::Refused { code, source }
+    } else {
+        StoreError::Busy { code, source }
+    }
 }
 
 fn taken_seat(item: SeatItem) -> TakenSeat {

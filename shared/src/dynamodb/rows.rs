@@ -89,9 +89,7 @@ impl ReservationRow {
     /// The truth this row is, for Redis. `claimed` are seats the id may have claimed beyond the row's: they are given back.
     pub fn truth(&self, claimed: &[Seat]) -> Truth {
         let state = match self.status {
-            Status::Held => {
-                SeatState::Held { owner: self.reservation_id.clone(), expires_at_ms: self.expires_at_ms }
-            }
+            Status::Held => SeatState::Held { owner: self.reservation_id.clone(), expires_at_ms: self.expires_at_ms },
             Status::Confirmed => SeatState::Sold,
             Status::Pending | Status::Rejected | Status::Cancelled | Status::Expired => SeatState::Free,
         };
@@ -103,7 +101,13 @@ impl ReservationRow {
         let mut seats: Vec<_> = self.seats.iter().map(|seat| (seat.clone(), state.clone())).collect();
         let beyond = claimed.iter().filter(|seat| !self.seats.contains(seat));
         seats.extend(beyond.map(|seat| (seat.clone(), SeatState::Free)));
-        Truth { id: self.reservation_id.clone(), customer: self.customer.clone(), outcome: self.decision(), counts, seats }
+        Truth {
+            id: self.reservation_id.clone(),
+            customer: self.customer.clone(),
+            outcome: self.decision(),
+            counts,
+            seats,
+        }
     }
 
     /// The outcome as the record in Redis keeps it.

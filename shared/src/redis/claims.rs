@@ -201,9 +201,7 @@ fn read_reply(reply: &[String], sections: &SectionsOf<'_>) -> Option<Claimed> {
     let text = |at: usize| reply.get(at).cloned();
     let number = |at: usize| reply.get(at)?.parse().ok();
     Some(match reply.first()?.as_str() {
-        "granted" => {
-            Claimed::Granted { message: text(1)?, attempts: reply.get(2)?.parse().ok()?, now_ms: number(3)? }
-        }
+        "granted" => Claimed::Granted { message: text(1)?, attempts: reply.get(2)?.parse().ok()?, now_ms: number(3)? },
         "ended" => Claimed::Ended { message: text(1)?, now_ms: number(2)? },
         "decided" => {
             Claimed::Decided { message: text(1)?, outcome: Decision::from_json(reply.get(2)?)?, now_ms: number(3)? }

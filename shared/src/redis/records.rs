@@ -51,7 +51,9 @@ impl Records {
         let number = |text: &str| text.parse().map_err(|_| RedisError::Unexpected(text.to_owned()));
         let request = match message.as_str() {
             "" => None,
-            message => Some(Request::from_value(message.as_bytes()).map_err(|e| RedisError::Unexpected(e.to_string()))?),
+            message => {
+                Some(Request::from_value(message.as_bytes()).map_err(|e| RedisError::Unexpected(e.to_string()))?)
+            }
         };
         Ok(Look { now_ms: number(now)?, since_ms: number(since)?, request, outcome: Decision::from_json(outcome) })
     }

@@ -1,0 +1,200 @@
+//! One payload: the same reservation is decided once, the rest runs side by side, bounded, and before the deadline.
+//! What did not get done is reported, record by record; what can never be done becomes a dead letter.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+use shared::kafka::{Message, ProduceError};
+use shared::message::{MESSAGE_VERSION, OutcomeMessage, Request};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::decide::{Decided, decide};
+use crate::payload::{NotKafka, Place, Poison, Record, decode};
+use crate::{Persist, dead_letter};
+
+/// Reservations decided at the same time: enough to hide the table's latency, few enough not to throttle ourselves.
+const AT_ONCE: usize = 16;
+
+/// What the event source is told: the records that have to be delivered again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BatchResponse {
+    /// One entry a failed record; empty = all done.
+    #[serde(rename = "batchItemFailures")]
+    pub failures: Vec<ItemFailure>,
+}
+
+/// A failed record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ItemFailure {
+    /// Which record.
+    #[serde(rename = "itemIdentifier")]
+    pub identifier: ItemIdentifier,
+}
+
+/// Names a record: the payload's key of its partition, and its offset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ItemIdentifier {
+    /// `<topic>-<n>`.
+    pub partition: String,
+    /// The offset.
+    pub offset: i64,
+}
+
+/// Why a record has to be delivered again.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the deadline came first")]
+    Deadline,
+    #[error(transparent)]
+    Store(#[from] shared::dynamodb::StoreError),
+    #[error("a message could not be produced")]
+    Produce(#[from] ProduceError),
+}
+
+/// Handles one payload until `deadline`.
+///
+/// # Errors
+/// When the payload is no Kafka event at all.
+pub async fn persist_batch(persist: &Persist, payload: Value, deadline: Instant) -> Result<BatchResponse, NotKafka> {
+    let records = decode(&payload)?;
+    let groups = by_reservation(records);
+    let batch = Batch { persist: persist.clone(), deadline, redis_is_away: Arc::new(AtomicBool::new(false)) };
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    let mut running: BTreeMap<tokio::task::Id, Vec<Record>> = BTreeMap::new();
+    for group in groups {
+        let (batch, slots, first) = (batch.clone(), Arc::clone(&slots), group[0].clone());
+        // A task of its own, so that a panic is one record's.
+        let task = tasks.spawn(async move {
+            let _slot = slots.acquire_owned().await;
+            timeout_at(batch.deadline, batch.handle(&first)).await.unwrap_or(Err(Failure::Deadline))
+        });
+        running.insert(task.id(), group);
+    }
+    let mut failed: Vec<Place> = Vec::new();
+    while let Some(ended) = tasks.join_next_with_id().await {
+        let (id, done) = match ended {
+            Ok((id, done)) => (id, done),
+            Err(panicked) => (panicked.id(), Ok(Some(Poison::Panic))),
+        };
+        for record in running.remove(&id).unwrap_or_default() {
+            let done = match &done {
+                Ok(None) => Ok(()),
+                Ok(Some(poison)) => batch.bury(&record, poison).await,
+                Err(failure) => {
+                    report(&record.place, failure);
+                    failed.push(record.place.clone());
+                    continue;
+                }
+            };
+            if let Err(failure) = done {
+                report(&record.place, &failure);
+                failed.push(record.place);
+            }
+        }
+    }
+    failed.sort();
+    let identifier = |place: Place| ItemIdentifier { partition: place.partition, offset: place.offset };
+    Ok(BatchResponse {
+        failures: failed.into_iter().map(|place| ItemFailure { identifier: identifier(place) }).collect(),
+    })
+}
+
+/// Records of one reservation together, in the order of their first; a record that carries none is alone.
+fn by_reservation(records: Vec<Record>) -> Vec<Vec<Record>> {
+    let mut groups: Vec<Vec<Record>> = Vec::new();
+    let mut known: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    for record in records {
+        // Byte-equal messages only: a forged second message under the same id is judged by itself.
+        let key = record.request.as_ref().ok().and_then(|_| record.value.as_ref()).map(|value| value.to_vec());
+        match key.as_ref().and_then(|key| known.get(key)) {
+            Some(at) => groups[*at].push(record),
+            None => {
+                if let Some(key) = key {
+                    known.insert(key, groups.len());
+                }
+                groups.push(vec![record]);
+            }
+        }
+    }
+    groups
+}
+
+fn report(place: &Place, failure: &Failure) {
+    let error = failure as &dyn std::error::Error;
+    tracing::warn!(partition = %place.partition, offset = place.offset, error, "a record will be delivered again");
+}
+
+#[derive(Clone)]
+struct Batch {
+    persist: Persist,
+    deadline: Instant,
+    /// One time-out is enough: the rest of the batch does not wait for Redis again.
+    redis_is_away: Arc<AtomicBool>,
+}
+
+impl Batch {
+    /// Handles one record; `Some` = it can never be handled, and has to be buried.
+    async fn handle(&self, record: &Record) -> Result<Option<Poison>, Failure> {
+        let request = match &record.request {
+            Ok(request) => request,
+            Err(poison) => return Ok(Some(poison.clone())),
+        };
+        let decided = match decide(&self.persist, request, self.deadline).await {
+            Ok(decided) => decided,
+            Err(error) if error.is_busy() => return Err(error.into()),
+            Err(error) => {
+                let id = &request.reservation_id;
+                tracing::error!(reservation_id = %id, error = &error as &dyn std::error::Error, "never to be stored");
+                return Ok(Some(Poison::Refused));
+            }
+        };
+        self.persist.log.produce(outcome(&self.persist.topics.outcomes, request, &decided)).await?;
+        self.correct(request, &decided).await;
+        Ok(None)
+    }
+
+    async fn correct(&self, request: &Request, decided: &Decided) {
+        if self.redis_is_away.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Err(error) = self.persist.truths.write(&decided.truth(request)).await {
+            self.redis_is_away.store(true, Ordering::Relaxed);
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "redis was not corrected; the rest of the batch goes on without it");
+        }
+    }
+
+    async fn bury(&self, record: &Record, poison: &Poison) -> Result<(), Failure> {
+        let Place { partition, offset } = &record.place;
+        tracing::error!(partition, offset, reason = poison.reason(), "a record can never be handled");
+        let letter = dead_letter::message(&self.persist.topics.dlq, record, poison);
+        self.persist.log.produce(letter).await?;
+        Ok(())
+    }
+}
+
+fn outcome(topic: &str, request: &Request, decided: &Decided) -> Message {
+    let row = &decided.row;
+    let id = Bytes::copy_from_slice(row.reservation_id.as_str().as_bytes());
+    let value = OutcomeMessage {
+        version: MESSAGE_VERSION,
+        reservation_id: row.reservation_id.clone(),
+        customer: row.customer.clone(),
+        outcome: row.outcome,
+        seats: request.seats.clone(),
+        held_at_ms: row.held_at_ms,
+    };
+    Message {
+        topic: topic.to_owned(),
+        key: Some(id.clone()),
+        value: Some(Bytes::from(serde_json::to_vec(&value).unwrap_or_default())),
+        headers: vec![("correlation-id".to_owned(), id)],
+    }
+}

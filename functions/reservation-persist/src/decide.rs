@@ -1,0 +1,114 @@
+//! The use case: decide one request. The conditional transaction says what is so; a refusal is looked at, never believed.
+
+use std::time::Duration;
+
+use rand::Rng;
+use shared::domain::ids::SeatId;
+use shared::domain::reservation::{Decision, Outcome, Reason, Step};
+use shared::dynamodb::StoreError;
+use shared::dynamodb::reservations::{Hold, MAX_PAGE};
+use shared::dynamodb::rows::{ReservationRow, SeatItem, SeatItemState};
+use shared::message::Request;
+use shared::redis::truth::{SeatState, Truth};
+use tokio::time::{Instant, sleep_until};
+
+use crate::Persist;
+
+/// First and longest pause before a busy table is asked again; the pause is drawn at random below a doubling bound.
+const FIRST_PAUSE: Duration = Duration::from_millis(40);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// What was decided, and what was seen on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The stored row: what this decision made, or what an earlier one had made.
+    pub row: ReservationRow,
+    /// Seats that others own.
+    pub seen: Vec<SeatItem>,
+}
+
+impl Decided {
+    fn stored(row: ReservationRow) -> Self {
+        Self { row, seen: Vec::new() }
+    }
+
+    /// The truth for Redis: the row's, with what was seen of the seats others own.
+    pub fn truth(&self, request: &Request) -> Truth {
+        let mut truth = self.row.truth(&request.seats);
+        for (seat, state) in &mut truth.seats {
+            if let Some(other) = self.seen.iter().find(|item| item.sk == seat.id) {
+                *state = match other.state {
+                    SeatItemState::Held => {
+                        SeatState::Held { owner: other.reservation_id.clone(), expires_at_ms: other.expires_at_ms }
+                    }
+                    SeatItemState::Confirmed | SeatItemState::Blocked => SeatState::Sold,
+                };
+            }
+        }
+        truth
+    }
+}
+
+/// Decides a request, asking a busy table again until `deadline`.
+pub async fn decide(persist: &Persist, request: &Request, deadline: Instant) -> Result<Decided, StoreError> {
+    let mut bound = FIRST_PAUSE;
+    loop {
+        let busy = match attempt(persist, request).await {
+            Err(error) if error.is_busy() => error,
+            decided => return decided,
+        };
+        let pause = bound.mul_f64(rand::rng().random_range(0.5..1.0));
+        let next = Instant::now() + pause;
+        if next >= deadline {
+            return Err(busy);
+        }
+        tracing::debug!(reservation_id = %request.reservation_id, error = &busy as &dyn std::error::Error, "asking again");
+        sleep_until(next).await;
+        bound = (bound * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn attempt(persist: &Persist, request: &Request) -> Result<Decided, StoreError> {
+    if let Some(reason) = request.refusal() {
+        return reject(persist, request, reason, Vec::new()).await;
+    }
+    let mut held = persist.repository.hold(request).await?;
+    if held == Hold::LimitReached {
+        // What this customer let run out still counts until somebody ends it; nobody may be refused for that.
+        end_what_ran_out(persist, request).await?;
+        held = persist.repository.hold(request).await?;
+    }
+    match held {
+        Hold::Made(row) | Hold::Stored(row) => Ok(Decided::stored(row)),
+        Hold::Taken(seen) => reject(persist, request, Reason::SeatsTaken, seen).await,
+        Hold::LimitReached => reject(persist, request, Reason::LimitReached, Vec::new()).await,
+    }
+}
+
+async fn reject(
+    persist: &Persist,
+    request: &Request,
+    reason: Reason,
+    seen: Vec<SeatItem>,
+) -> Result<Decided, StoreError> {
+    let taken: Vec<SeatId> = seen.iter().map(|item| item.sk.clone()).collect();
+    let row = persist.repository.reject(request, Decision { outcome: Outcome::Rejected(reason), taken }).await?;
+    // An adopted row of a hold owns its seats whatever was seen of them before.
+    let seen = if row.outcome == Outcome::Held { Vec::new() } else { seen };
+    Ok(Decided { row, seen })
+}
+
+/// Expires the holds of this customer that had ended when the claim was granted. Sees one page of the newest ones.
+async fn end_what_ran_out(persist: &Persist, request: &Request) -> Result<(), StoreError> {
+    let page = persist.repository.of_customer(&request.customer, MAX_PAGE, None).await?;
+    let event = request.reservation_id.event();
+    let ran_out = page.rows.iter().filter(|row| {
+        row.reservation_id.event() == event
+            && row.status.after(Step::Expire).is_some()
+            && row.expires_at_ms <= request.held_at_ms
+    });
+    for row in ran_out {
+        persist.repository.end(row, Step::Expire, request.held_at_ms).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! The Kafka function's process: telemetry, configuration, connections, and then the runtime's loop.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use reservation_persist::{DEADLINE_MARGIN, Persist, persist_batch};
+use serde_json::Value;
+use shared::clock;
+use shared::config::Config;
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    tracing::init_default_subscriber();
+    let persist = Persist::connect(&Config::from_env()?).await?;
+    run(service_fn(|event: LambdaEvent<Value>| {
+        let persist = persist.clone();
+        async move {
+            let deadline = clock::deadline(event.context.deadline, DEADLINE_MARGIN);
+            persist_batch(&persist, event.payload, deadline).await
+        }
+    }))
+    .await
+}

@@ -1,0 +1,93 @@
+//! The job that expires holds: their rows end, their seats are free, and they no longer count for their customers.
+//!
+//! Nobody waits for it: the next claim and the next reservation's condition already see through a hold that has ended. So
+//! it is careful: it waits out the grace of a late confirm, believes the slower of two clocks, and without Redis it rests.
+
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+use shared::domain::ids::ReservationId;
+use shared::domain::reservation::Step;
+use shared::dynamodb::StoreError;
+use shared::dynamodb::keys::SHARDS;
+use shared::dynamodb::reservations::End;
+use tokio::time::Instant;
+
+use crate::Jobs;
+
+/// How long after its end a hold is left alone, in ms: a confirm that was on time may still be on its way.
+const GRACE_MS: i64 = 15_000;
+/// Reservations ended at the same time.
+const AT_ONCE: usize = 16;
+/// Difference between Redis' clock and ours that is worth an alarm, in ms.
+const CLOCK_ALARM_MS: i64 = 5_000;
+
+/// What a run of `expire` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Expired {
+    /// Holds that were ended.
+    pub expired: usize,
+    /// Holds that turned out to be something else by now: paid, cancelled, prolonged.
+    pub left_alone: usize,
+    /// Whether the run did nothing because Redis gave no time.
+    pub without_clock: bool,
+    /// Whether the deadline came before the end; the next run goes on.
+    pub cut_short: bool,
+}
+
+/// Ends the holds that ran out [`GRACE_MS`] ago by the slower of Redis' clock and `wall_ms`.
+pub async fn expire(jobs: &Jobs, wall_ms: i64, deadline: Instant) -> Result<Expired, StoreError> {
+    let redis_ms = match jobs.redis.now_ms().await {
+        Ok(now_ms) => now_ms,
+        Err(error) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "no clock to expire by; the next run tries again");
+            return Ok(Expired { without_clock: true, ..Expired::default() });
+        }
+    };
+    if (redis_ms - wall_ms).abs() > CLOCK_ALARM_MS {
+        tracing::error!(redis_ms, wall_ms, "the clocks of Redis and of this function differ");
+    }
+    let until_ms = redis_ms.min(wall_ms) - GRACE_MS;
+    let mut done = Expired::default();
+    for shard in SHARDS {
+        loop {
+            if Instant::now() >= deadline {
+                done.cut_short = true;
+                return Ok(done);
+            }
+            let due = jobs.repository.due_to_expire(shard, until_ms).await?;
+            let ends: Vec<_> = due.iter().map(|id| end(jobs, id, until_ms)).collect();
+            let ended: Vec<_> = stream::iter(ends).buffer_unordered(AT_ONCE).collect().await;
+            let mut moved = 0;
+            for result in ended {
+                match result? {
+                    true => moved += 1,
+                    false => done.left_alone += 1,
+                }
+            }
+            done.expired += moved;
+            // A page without any movement is what the lagging index still shows; the next run looks again.
+            if moved == 0 {
+                break;
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// Ends one hold; `false` = it was none any more.
+async fn end(jobs: &Jobs, id: &ReservationId, until_ms: i64) -> Result<bool, StoreError> {
+    let Some(row) = jobs.repository.get(id).await? else { return Ok(false) };
+    if row.status.after(Step::Expire).is_none() || row.expires_at_ms > until_ms {
+        return Ok(false);
+    }
+    match jobs.repository.end(&row, Step::Expire, until_ms).await? {
+        End::Ended(row) => {
+            if let Err(error) = jobs.truths.write(&row.truth(&[])).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(reservation_id = %id, error, "redis was not corrected; its claim has ended anyway");
+            }
+            Ok(true)
+        }
+        End::Unchanged(_) => Ok(false),
+    }
+}
