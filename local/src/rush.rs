@@ -3,8 +3,8 @@
 //! Everything here is seen from outside, as a customer would see it: a defect that no answer of the API shows is not found
 //! by this, and one that it finds needs no knowledge of the inside to be believed.
 //!
-//! `venue` is what is sold, `customer` buys, `audit` checks, `report` is the table at the end, `progress` what is shown
-//! meanwhile.
+//! `venue` is what is sold, `seat_map` what is seen of it, `customer` buys, `audit` checks, `report` is the table at the
+//! end, `progress` what is shown meanwhile.
 
 use std::{
     sync::{
@@ -26,6 +26,7 @@ mod customer;
 mod fake;
 mod progress;
 mod report;
+mod seat_map;
 #[cfg(test)]
 mod tests;
 mod venue;
@@ -35,6 +36,7 @@ pub use report::RushReport;
 
 use customer::{Customer, CustomerLog};
 use progress::Progress;
+use seat_map::SeatMap;
 use venue::Venue;
 
 /// Customers in one rush. Each is a task and a token in memory; far above it the machine is measured, not the system.
@@ -139,6 +141,7 @@ pub enum RushError {
 struct OnSale {
     event_id: String,
     venue: Venue,
+    seat_map: SeatMap,
     /// One permit a request under way.
     requests: Semaphore,
     outcome_deadline: Duration,
@@ -154,6 +157,19 @@ struct Counters {
 }
 
 impl OnSale {
+    /// A hall of these settings, under an event id nobody has used.
+    fn new(settings: &RushSettings) -> Self {
+        let fresh = uuid::Uuid::new_v4().simple().to_string();
+        Self {
+            event_id: format!("rush-{}", &fresh[..12]),
+            venue: Venue::with_seats(settings.seats),
+            seat_map: SeatMap::default(),
+            requests: Semaphore::new(settings.concurrency),
+            outcome_deadline: settings.outcome_deadline,
+            counters: Counters::default(),
+        }
+    }
+
     /// Waits for its turn, then asks; the time is that of the question alone.
     async fn ask(
         &self,
@@ -182,14 +198,7 @@ pub async fn run(
     within("customers", 1, MAX_CUSTOMERS, settings.customers)?;
     within("seats", 1, MAX_SEATS, settings.seats)?;
     within("concurrency", 1, Semaphore::MAX_PERMITS, settings.concurrency)?;
-    let fresh = uuid::Uuid::new_v4().simple().to_string();
-    let sale = Arc::new(OnSale {
-        event_id: format!("rush-{}", &fresh[..12]),
-        venue: Venue::with_seats(settings.seats),
-        requests: Semaphore::new(settings.concurrency),
-        outcome_deadline: settings.outcome_deadline,
-        counters: Counters::default(),
-    });
+    let sale = Arc::new(OnSale::new(&settings));
     publish(&sale, &client.with_token(&tokens("rush-organiser", &["tickets/admin"]))).await?;
 
     let begun = Instant::now();

@@ -20,6 +20,9 @@ const REPEATS: usize = 5;
 /// The pause before a question is asked again, be it for a failure or for a list that lags.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// Customers checked at once. More than there may be requests under way, because most of them wait for a list that lags.
+const CUSTOMERS: usize = 1_000;
+
 /// Pages of one customer's list. A customer has a handful of reservations; a cursor that never ends is a defect.
 const PAGES: usize = 100;
 
@@ -87,8 +90,7 @@ pub(super) async fn audit(sale: &OnSale, logs: &[CustomerLog], settings: &RushSe
     let mut findings = Findings::default();
     let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let deadline = Instant::now() + settings.list_deadline;
-    let mut all =
-        stream::iter(logs).map(|log| check_customer(sale, log, deadline)).buffer_unordered(settings.concurrency);
+    let mut all = stream::iter(logs).map(|log| check_customer(sale, log, deadline)).buffer_unordered(CUSTOMERS);
     while let Some(books) = all.try_next().await? {
         findings.stored += books.listed;
         findings.forgotten.extend(books.forgotten);

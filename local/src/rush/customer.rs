@@ -111,15 +111,11 @@ impl Customer {
     pub(super) async fn buy(mut self, sale: &OnSale) -> CustomerLog {
         let mut log = CustomerLog::new(self.client.clone());
         for attempt in 1..=TRIES {
-            let wish = if attempt == 1 {
-                sale.venue.any(&mut self.rng)
-            } else {
-                let path = format!("/events/{}/seats", sale.event_id);
-                match sale.ask(self.client.get(&path)).await.0 {
-                    Ok(map) if map.status == 200 => sale.venue.among_free(&map.body, &mut self.rng),
-                    // Without a map the customer tries his luck again.
-                    Ok(_) | Err(_) => sale.venue.any(&mut self.rng),
-                }
+            let free = if attempt == 1 { None } else { sale.seat_map.free(sale, &self.client).await };
+            let wish = match &free {
+                Some(free) => sale.venue.choose(free, &mut self.rng),
+                // At first, and without a map, the customer tries his luck.
+                None => sale.venue.any(&mut self.rng),
             };
             if wish.is_empty() {
                 log.nothing_free = true;
@@ -162,9 +158,12 @@ impl Customer {
         let verdict = Verdict::InDoubt { id: None };
         let mut asked = Asked { latencies: Vec::new(), refused: Vec::new(), unanswered: 0, asked: 0, verdict };
         for _ in 0..=REPEATS {
-            Counters::count(&sale.counters.asked);
             asked.asked += 1;
-            let (answer, latency) = sale.ask(self.client.reserve(&sale.event_id, key, wish)).await;
+            let question = async {
+                Counters::count(&sale.counters.asked);
+                self.client.reserve(&sale.event_id, key, wish).await
+            };
+            let (answer, latency) = sale.ask(question).await;
             let pause = asked.hear(answer, latency);
             if !matches!(asked.verdict, Verdict::InDoubt { .. }) {
                 break;

@@ -65,6 +65,20 @@ async fn a_system_that_keeps_its_promises_gets_a_clean_report() {
 }
 
 #[tokio::test]
+async fn an_unchanged_seat_map_is_not_read_twice_and_a_changed_one_is() {
+    let api = FakeApi::start(Misdeed::None).await;
+    let client = ApiClient::new(&api.url).unwrap().with_token(&token("anna", &["tickets/admin"]));
+    let sale = OnSale::new(&settings());
+    publish(&sale, &client).await.unwrap();
+
+    let all = sale.seat_map.free(&sale, &client).await.unwrap();
+    assert_eq!((sale.seat_map.free(&sale, &client).await.unwrap(), api.maps_saved()), (all.clone(), 1));
+    client.reserve(&sale.event_id, "key", &["101-1-1"]).await.unwrap();
+    let rest = sale.seat_map.free(&sale, &client).await.unwrap();
+    assert_eq!((all.len(), &all[1..], api.maps_saved()), (45, &rest[..], 1));
+}
+
+#[tokio::test]
 async fn a_seat_sold_twice_is_found_and_named() {
     let report = rush(Misdeed::TwoOwners).await;
 

@@ -71,8 +71,8 @@ impl Venue {
         self.choose(&self.all, rng)
     }
 
-    /// What somebody wants who has this seat map before him; nothing if none of our seats is free in it.
-    pub(super) fn among_free(&self, map: &Value, rng: &mut impl Rng) -> Vec<&str> {
+    /// Our seats that are free in this seat map, from the best to the worst.
+    pub(super) fn free_in(&self, map: &Value) -> Vec<usize> {
         let sections = map["sections"].as_array().map(Vec::as_slice).unwrap_or_default();
         let seats =
             sections.iter().flat_map(|section| section["seats"].as_array().map(Vec::as_slice).unwrap_or_default());
@@ -81,11 +81,12 @@ impl Venue {
             .filter_map(|seat| self.index.get(seat["id"].as_str()?).copied())
             .collect();
         free.sort_unstable();
-        self.choose(&free, rng)
+        free
     }
 
-    /// One or two of these seats, which are in order. Half of all wishes go to the best eighth of them.
-    fn choose(&self, free: &[usize], rng: &mut impl Rng) -> Vec<&str> {
+    /// What somebody wants who has seen which seats are free: one or two of them, which must be in order. Half of all wishes
+    /// go to the best eighth.
+    pub(super) fn choose(&self, free: &[usize], rng: &mut impl Rng) -> Vec<&str> {
         // `random` is below 1, so the place is inside the list; the cube crowds it towards the front.
         let place = (free.len() as f64 * rng.random::<f64>().powi(3)) as usize;
         let pair = rng.random_bool(PAIRS);
@@ -153,9 +154,9 @@ mod tests {
             seat("101-1-3", "blocked"), seat("999-1-1", "free"),
         ] }] });
         for _ in 0..100 {
-            let wish = venue.among_free(&map, &mut rng);
+            let wish = venue.choose(&venue.free_in(&map), &mut rng);
             assert!(wish == ["101-1-20"] || wish == ["101-2-1"], "{wish:?}");
         }
-        assert!(venue.among_free(&json!({ "sections": [] }), &mut rng).is_empty());
+        assert!(venue.choose(&venue.free_in(&json!({ "sections": [] })), &mut rng).is_empty());
     }
 }
