@@ -89,7 +89,8 @@ impl Jobs {
 pub async fn run_job(jobs: &Jobs, payload: Value, wall_ms: i64, deadline: Instant) -> Result<Report, JobError> {
     let job: Job = serde_json::from_value(payload).map_err(JobError::NoSuchJob)?;
     let report = match job {
-        Job::Expire => Report::Expire(expire::expire(jobs, wall_ms, deadline).await?),
+        // Boxed: the compiler cannot lay out the whole depth of it in one piece.
+        Job::Expire => Report::Expire(Box::pin(expire::expire(jobs, wall_ms, deadline)).await?),
     };
     tracing::info!(?report, "job done");
     Ok(report)

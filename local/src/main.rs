@@ -1,0 +1,125 @@
+//! The local system's commands: `serve`, `token`, `rush`.
+
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use local::client::ApiClient;
+use local::rush::{self, RushSettings};
+use local::servers::ServerSet;
+use local::system::{System, token};
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+/// The ticket office on this machine: every server and function, and what stands in for API Gateway and the event source.
+#[derive(Parser)]
+#[command(name = "local", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the whole system and serve its HTTP API until Ctrl-C.
+    Serve {
+        /// Which servers: in this process, or Apache Kafka and DynamoDB Local.
+        #[arg(long, value_enum, default_value_t = Set::Embedded)]
+        servers: Set,
+        /// Port of the HTTP API on 127.0.0.1; 0 = any free one.
+        #[arg(long, default_value_t = 9000)]
+        port: u16,
+        /// Write the functions' environment here once everything answers.
+        #[arg(long)]
+        env_file: Option<PathBuf>,
+        /// Publish this event document; its id is the file's name. May be given several times.
+        #[arg(long)]
+        event: Vec<PathBuf>,
+    },
+    /// Print a token for the local API.
+    Token {
+        /// Who it is for.
+        #[arg(long)]
+        customer: String,
+        /// What it allows, such as tickets/admin or tickets/payments.
+        #[arg(long)]
+        scope: Vec<String>,
+    },
+    /// Hold an on-sale through the HTTP API, and check the books.
+    Rush {
+        /// How many customers want seats.
+        #[arg(long, default_value_t = 2_000)]
+        customers: usize,
+        /// How many seats there are.
+        #[arg(long, default_value_t = 500)]
+        seats: usize,
+        /// A running system; without it, one is started for the occasion.
+        #[arg(long)]
+        url: Option<String>,
+        /// Repeats an earlier rush's wishes.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Set {
+    Embedded,
+    Real,
+}
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error")))
+        .with_writer(std::io::stderr)
+        .init();
+    let done = match cli.command {
+        Command::Serve { servers, port, env_file, event } => {
+            let set = if matches!(servers, Set::Real) { ServerSet::Real } else { ServerSet::Embedded };
+            serve::serve(set, port, env_file, &event).await
+        }
+        Command::Token { customer, scope } => print_token(&customer, &scope),
+        Command::Rush { customers, seats, url, seed } => hold_rush(customers, seats, url, seed).await,
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("local: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn print_token(customer: &str, scopes: &[String]) -> Result<ExitCode, Failure> {
+    let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+    println!("{}", token(customer, &scopes)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn hold_rush(
+    customers: usize,
+    seats: usize,
+    url: Option<String>,
+    seed: Option<u64>,
+) -> Result<ExitCode, Failure> {
+    let mut settings = RushSettings { customers, seats, ..RushSettings::default() };
+    settings.seed = seed.unwrap_or(settings.seed);
+    let system = match &url {
+        Some(_) => None,
+        None => {
+            Some(System::start(serve::settings(ServerSet::Embedded), TcpListener::bind("127.0.0.1:0").await?).await?)
+        }
+    };
+    let url = url.or_else(|| system.as_ref().map(System::api_url)).unwrap_or_default();
+    let sign = |customer: &str, scopes: &[&str]| token(customer, scopes).unwrap_or_default();
+    let report = rush::run(settings, ApiClient::new(&url)?, sign).await;
+    if let Some(system) = system {
+        system.stop().await?;
+    }
+    let report = report?;
+    print!("{report}");
+    Ok(ExitCode::from(report.exit_code()))
+}

@@ -1,0 +1,259 @@
+//! The whole system in one process: servers, the three functions as Lambda would run them, the gateway in front and the
+//! event source between. `local serve`, `local rush` and every integration test stand on it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reservation_api::App;
+use reservation_persist::{DEADLINE_MARGIN, Persist, persist_batch};
+use scheduled_jobs::{Jobs, Report, run_job};
+use serde_json::{Value, json};
+use shared::clock;
+use shared::config::{Config, ConfigError};
+use shared::dynamodb::{StoreError, Table};
+use shared::kafka::{KafkaSettings, KrafkaLog, RequestLog, Security};
+use shared::redis::{Redis, RedisError};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::client::{ApiClient, ClientError};
+use crate::config::DEVELOPMENT_KEY;
+use crate::event_source::{EventSource, EventSourceError, EventSourceSettings, Handler};
+use crate::gateway::Gateway;
+use crate::jwt;
+use crate::servers::{ServerSet, Servers, StartError};
+
+/// Partitions of each topic.
+const PARTITIONS: u32 = 6;
+/// Connections the API opens to Redis: it serves many requests at a time here, and a script is never pipelined.
+const API_REDIS_CONNECTIONS: usize = 8;
+/// How often the expiry job runs; the deployed schedule is a minute.
+const TICK: Duration = Duration::from_secs(1);
+/// Time a run of a job has.
+const JOB_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a development token is good for.
+const TOKEN_VALID: Duration = Duration::from_secs(24 * 3_600);
+
+/// Puts something around the API's request log: tests let it fail.
+pub type WrapLog = Box<dyn FnOnce(Arc<dyn RequestLog>) -> Arc<dyn RequestLog> + Send>;
+
+/// How a system is set up.
+pub struct SystemSettings {
+    /// Which servers.
+    pub servers: ServerSet,
+    /// Where the jars of the real servers are kept.
+    pub cache_dir: PathBuf,
+    /// Distinguishes the table and topics of systems that share servers; empty = the plain names.
+    pub namespace: String,
+    /// Whether the expiry job runs by itself.
+    pub ticking: bool,
+    /// Chaos: how often each payload is delivered.
+    pub deliveries: usize,
+    /// Put around the API's request log.
+    pub wrap_log: Option<WrapLog>,
+}
+
+/// Why a system did not start, or does not do what it was asked. One line each.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemError {
+    /// A server.
+    #[error(transparent)]
+    Server(#[from] StartError),
+    /// The configuration made for the functions.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The table.
+    #[error("the table could not be created: {0}")]
+    Table(#[from] StoreError),
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// The event source.
+    #[error(transparent)]
+    EventSource(#[from] EventSourceError),
+    /// The listener.
+    #[error("the gateway cannot listen: {0}")]
+    Listen(#[from] std::io::Error),
+    /// The client of the system's own API.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A token.
+    #[error("a token could not be signed")]
+    Token(#[from] jsonwebtoken::errors::Error),
+}
+
+/// A running system. Dropping it kills its servers; [`stop`](Self::stop) ends it in order.
+pub struct System {
+    servers: Servers,
+    environment: Vec<(&'static str, String)>,
+    config: Config,
+    gateway: Gateway,
+    event_source: EventSource,
+    jobs: Jobs,
+    ticker: Option<JoinHandle<()>>,
+    client: ApiClient,
+}
+
+impl System {
+    /// Starts everything and returns when the API answers on `listener`.
+    ///
+    /// # Errors
+    /// The first thing that did not start; what had started is stopped.
+    pub async fn start(settings: SystemSettings, listener: TcpListener) -> Result<Self, SystemError> {
+        let servers = Servers::start(settings.servers, &settings.cache_dir).await?;
+        let environment = environment(&servers, &settings.namespace);
+        let lookup: HashMap<&str, String> = environment.iter().cloned().collect();
+        let config = Config::read(|name| lookup.get(name).cloned())?;
+        let topics = config.kafka.topics.clone();
+        let failed = format!("{}-failed", topics.requests);
+        let named = [&topics.requests, &topics.outcomes, &topics.dlq, &failed].map(|name| (name.as_str(), PARTITIONS));
+        let table = Table::new(&config.table).await;
+        let topics_created = async { servers.create_topics(&named).await.map_err(SystemError::from) };
+        let table_created = async { table.create().await.map_err(SystemError::from) };
+        tokio::try_join!(topics_created, table_created)?;
+
+        let plain: Arc<dyn RequestLog> = Arc::new(log(&servers));
+        let api_log = match settings.wrap_log {
+            Some(wrap) => wrap(Arc::clone(&plain)),
+            None => Arc::clone(&plain),
+        };
+        let api_redis = Redis::connect(&config.redis_url, API_REDIS_CONNECTIONS).await?;
+        let app = App::new(&config, api_redis, table.clone(), api_log);
+        let gateway = Gateway::start(listener, DEVELOPMENT_KEY.to_owned(), reservation_api::router(app))?;
+
+        let persist = Persist::new(&config, Redis::connect(&config.redis_url, 2).await?, table.clone(), plain);
+        let mut source = EventSourceSettings::new(servers.kafka_bootstrap(), &topics.requests);
+        source.deliveries = settings.deliveries;
+        source.on_failure_topic = Some(failed);
+        let timeout = source.invocation_timeout;
+        let event_source = EventSource::start(source, handler(persist, timeout)).await?;
+
+        let jobs = Jobs::new(Redis::connect(&config.redis_url, 1).await?, table);
+        let ticker = settings.ticking.then(|| tokio::spawn(tick(jobs.clone())));
+        let client = ApiClient::new(&format!("http://{}", gateway.addr()))?;
+        Ok(Self { servers, environment, config, gateway, event_source, jobs, ticker, client })
+    }
+
+    /// Where the API answers.
+    pub fn api_url(&self) -> String {
+        format!("http://{}", self.gateway.addr())
+    }
+
+    /// The servers below.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// What the functions are told.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The event source between Kafka and the persisting function.
+    pub fn event_source(&self) -> &EventSource {
+        &self.event_source
+    }
+
+    /// Every variable the functions read, and `LOCAL_API_URL` and `LOCAL_JWT_KEY`.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let mut all = vec![("LOCAL_API_URL", self.api_url()), ("LOCAL_JWT_KEY", DEVELOPMENT_KEY.to_owned())];
+        all.extend(self.environment.iter().cloned());
+        all
+    }
+
+    /// A client without a token.
+    pub fn anyone(&self) -> ApiClient {
+        self.client.clone()
+    }
+
+    /// A client with a customer's token.
+    ///
+    /// # Errors
+    /// When the token cannot be signed.
+    pub fn customer(&self, name: &str) -> Result<ApiClient, SystemError> {
+        Ok(self.client.with_token(&token(name, &[])?))
+    }
+
+    /// A client with the organiser's token.
+    ///
+    /// # Errors
+    /// When the token cannot be signed.
+    pub fn organiser(&self) -> Result<ApiClient, SystemError> {
+        Ok(self.client.with_token(&token("organiser", &["tickets/admin"])?))
+    }
+
+    /// Runs the expiry job once, as the scheduler would.
+    ///
+    /// # Errors
+    /// What the job said.
+    pub async fn expire(&self) -> Result<Report, scheduled_jobs::JobError> {
+        run_job(&self.jobs, json!({ "job": "expire" }), clock::wall_ms(), Instant::now() + JOB_TIMEOUT).await
+    }
+
+    /// Stops taking requests, then the event source, the jobs and the servers.
+    ///
+    /// # Errors
+    /// When a server does not stop.
+    pub async fn stop(self) -> Result<(), SystemError> {
+        self.gateway.stop().await;
+        self.event_source.stop().await;
+        if let Some(ticker) = self.ticker {
+            ticker.abort();
+        }
+        Ok(self.servers.stop().await?)
+    }
+}
+
+/// A development token.
+///
+/// # Errors
+/// When it cannot be signed.
+pub fn token(customer: &str, scopes: &[&str]) -> Result<String, SystemError> {
+    let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
+    Ok(jwt::issue(DEVELOPMENT_KEY, customer, &scopes, TOKEN_VALID)?)
+}
+
+fn environment(servers: &Servers, namespace: &str) -> Vec<(&'static str, String)> {
+    let named = |name: &str| if namespace.is_empty() { name.to_owned() } else { format!("{name}-{namespace}") };
+    vec![
+        ("TABLE_NAME", named("tickets")),
+        ("DYNAMODB_ENDPOINT", servers.dynamodb_endpoint()),
+        ("REDIS_URL", servers.redis_url()),
+        ("KAFKA_BOOTSTRAP_SERVERS", servers.kafka_bootstrap()),
+        ("KAFKA_SECURITY", "plaintext".to_owned()),
+        ("REQUESTS_TOPIC", named("reservation-requests")),
+        ("OUTCOMES_TOPIC", named("reservation-outcomes")),
+        ("DLQ_TOPIC", named("reservation-requests-dlq")),
+        ("MIN_HOLD_SECONDS", "1".to_owned()),
+    ]
+}
+
+fn log(servers: &Servers) -> KrafkaLog {
+    KrafkaLog::new(KafkaSettings::new(servers.kafka_bootstrap(), Security::Plaintext))
+}
+
+fn handler(persist: Persist, timeout: Duration) -> Handler {
+    Arc::new(move |payload: Value| {
+        let persist = persist.clone();
+        let deadline = Instant::now() + timeout.saturating_sub(DEADLINE_MARGIN);
+        Box::pin(async move {
+            let response = persist_batch(&persist, payload, deadline).await.map_err(|error| error.to_string())?;
+            serde_json::to_value(response).map_err(|error| error.to_string())
+        })
+    })
+}
+
+async fn tick(jobs: Jobs) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let deadline = Instant::now() + JOB_TIMEOUT;
+        if let Err(error) = run_job(&jobs, json!({ "job": "expire" }), clock::wall_ms(), deadline).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a job failed; the next tick runs it again");
+        }
+    }
+}
