@@ -515,6 +515,26 @@ async fn a_broker_restart_loses_nothing_and_repeats_nothing() {
     source.stop().await;
 }
 
+/// Without the readers' own reconnect this takes krafka's back-off, which has grown to seconds by then.
+#[tokio::test]
+async fn a_broker_that_was_away_for_a_while_is_read_again_soon_after_it_is_back() {
+    let broker = broker_with(2, 10).await;
+    let recorder = Recorder::default();
+    let source = EventSource::start(settings(&broker), recorder.handler(|_, _| success())).await.unwrap();
+    source.drained(SOON).await.unwrap();
+    broker.crash(0);
+    assert!(
+        source.drained(Duration::from_secs(4)).await.is_err(),
+        "the end of the topic is not known while the broker is away"
+    );
+    broker.restart(0);
+    let back = Instant::now();
+    log_of(&broker).produce(message("after")).await.unwrap();
+    recorder.until("the record after the outage", |seen| seen.deliveries().len() == 21).await;
+    assert!(back.elapsed() < Duration::from_millis(1500), "{:?}", back.elapsed());
+    source.stop().await;
+}
+
 #[tokio::test]
 async fn a_stopped_source_lets_the_invocation_under_way_end_and_starts_none() {
     let broker = broker_with(1, 3).await;
