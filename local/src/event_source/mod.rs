@@ -135,6 +135,7 @@ pub struct EventSource {
     control: watch::Sender<Control>,
     progress: Arc<watch::Sender<Progress>>,
     probe: Consumer,
+    shared: Arc<poller::Shared>,
     readers: JoinSet<()>,
     pollers: JoinSet<()>,
 }
@@ -185,7 +186,7 @@ impl EventSource {
             }
             pollers.spawn(poller::Poller::new(Arc::clone(&shared), &owned, arrivals, control.subscribe()).run());
         }
-        Ok(Self { topic: shared.settings.topic.clone(), control, progress, probe, readers, pollers })
+        Ok(Self { topic: shared.settings.topic.clone(), control, progress, probe, shared, readers, pollers })
     }
 
     /// Starts no further invocation until [`resume`](Self::resume). One under way goes on and counts.
@@ -250,6 +251,10 @@ impl EventSource {
         };
         if tokio::time::timeout(STOP_BOUND, ended).await.is_err() {
             tracing::warn!(topic = self.topic, "event source stopped in the middle of an invocation");
+        }
+        reader::close(&self.probe).await;
+        if let Some(graveyard) = &self.shared.graveyard {
+            graveyard.log.close().await;
         }
     }
 

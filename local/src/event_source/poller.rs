@@ -274,3 +274,29 @@ impl Poller {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use krafka::consumer::ConsumerRecord;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_record_of_a_start_the_poller_was_not_told_of_yet_is_kept_and_one_of_an_earlier_start_is_not() {
+        let settings = EventSourceSettings::new("", "requests");
+        let handler: Handler = Arc::new(|_| std::future::ready(Ok(Value::Null)).boxed());
+        let progress = Arc::new(watch::channel(Progress { epoch: 0, next: vec![0] }).0);
+        let shared = Arc::new(Shared { settings, handler, progress, graveyard: None });
+        let control = watch::channel(Control { paused: false, stopping: false, epoch: 0 }).1;
+        let mut poller = Poller::new(shared, &[0], mpsc::unbounded_channel().1, control);
+        let room = Arc::new(Semaphore::new(10));
+        for (epoch, offset) in [(0, 7), (1, 0), (0, 8), (1, 1)] {
+            let room = Arc::clone(&room).acquire_owned().await.unwrap();
+            poller.take_in(Arrival { record: ConsumerRecord::new("requests", 0, offset, None, None), epoch, room });
+        }
+        let kept: Vec<i64> = poller.lanes[0].records().map(|record| record.offset).collect();
+        assert_eq!(kept, [0, 1]);
+        assert_eq!(room.available_permits(), 8, "what is forgotten leaves its room");
+    }
+}

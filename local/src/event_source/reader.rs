@@ -14,10 +14,10 @@ use super::{Control, EventSourceSettings};
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time for an answer, above [`FETCH_MAX_WAIT`], which a broker spends waiting for records.
-pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How long a broker holds a fetch that has nothing to return. An append answers it at once, so this is no latency, only the idle traffic.
-const FETCH_MAX_WAIT: Duration = Duration::from_secs(2);
+const FETCH_MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Pause after a connection or a fetch that failed.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -46,6 +46,7 @@ pub(super) struct Source {
     control: watch::Receiver<Control>,
     epoch: u64,
     next: i64,
+    failing: bool,
 }
 
 /// Why a reader stopped reading.
@@ -72,57 +73,74 @@ impl Source {
             control,
             epoch: 0,
             next: 0,
+            failing: false,
         }
     }
 
-    /// Reads until stopped. Whatever fails is tried again from the next offset, after a pause.
+    /// Reads until stopped. Whatever fails is tried again from the next offset, on a new connection, after a pause.
     pub(super) async fn run(mut self) {
         let mut control = self.control.clone();
         loop {
-            let epoch = self.epoch;
-            let turned = turned(&mut control, epoch);
-            let turn = tokio::select! {
-                biased;
-                turn = turned => turn,
-                error = self.read() => {
-                    tracing::warn!(topic = self.topic, partition = self.partition, error = &error as &dyn std::error::Error, "reading failed, again");
-                    tokio::time::sleep(RECONNECT_PAUSE).await;
-                    continue;
+            let turn = match self.connect().await {
+                Ok(consumer) => {
+                    let epoch = self.epoch;
+                    let turn = tokio::select! {
+                        biased;
+                        turn = turned(&mut control, epoch) => Ok(turn),
+                        error = self.read(&consumer) => Err(error),
+                    };
+                    close(&consumer).await;
+                    turn
                 }
+                Err(error) => Err(error),
             };
             match turn {
-                Turn::Stop => return,
-                Turn::Replay => {
-                    self.epoch = control.borrow().epoch;
-                    self.next = 0;
+                Ok(Turn::Stop) => return,
+                Ok(Turn::Replay) => {}
+                Err(error) => {
+                    // One line an outage, not one an attempt.
+                    if !std::mem::replace(&mut self.failing, true) {
+                        let (partition, cause) = (self.partition, &error as &dyn std::error::Error);
+                        tracing::warn!(
+                            topic = self.topic,
+                            partition,
+                            error = cause,
+                            "reading failed, trying again until it works"
+                        );
+                    }
+                    tokio::time::sleep(RECONNECT_PAUSE).await;
                 }
+            }
+            let now = *control.borrow();
+            if now.stopping {
+                return;
+            }
+            if now.epoch != self.epoch {
+                self.epoch = now.epoch;
+                self.next = 0;
             }
         }
     }
 
-    /// Connects at the next offset and reads; returns only with an error. A connection of its own for every start, because the old one may be
-    /// waiting in a fetch.
-    async fn read(&mut self) -> KrafkaError {
-        let consumer = match self.connect().await {
-            Ok(consumer) => consumer,
-            Err(error) => return error,
-        };
-        let error = loop {
+    /// Reads; returns only with an error.
+    async fn read(&mut self, consumer: &Consumer) -> KrafkaError {
+        loop {
             match consumer.poll(FETCH_MAX_WAIT).await {
+                // A fetch that failed is no error of `poll`: the consumer waits by itself, up to 10 s, which is longer than a broker's restart takes.
+                Ok(records) if records.is_empty() && consumer.metrics().consumer.errors > 0 => {
+                    return KrafkaError::network(std::io::Error::other("a fetch failed"));
+                }
                 Ok(records) => {
+                    self.failing = false;
                     for record in records {
                         if let Err(closed) = self.hand_on(record).await {
                             return closed;
                         }
                     }
                 }
-                Err(error) => break error,
+                Err(error) => return error,
             }
-        };
-        if let Err(error) = consumer.close_with(CloseOptions::new().timeout(CONNECT_TIMEOUT)).await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "consumer not closed");
         }
-        error
     }
 
     async fn hand_on(&mut self, record: ConsumerRecord) -> Result<(), KrafkaError> {
@@ -148,6 +166,13 @@ impl Source {
         consumer.assign(&self.topic, vec![self.partition]).await?;
         consumer.seek(&self.topic, self.partition, self.next).await?;
         Ok(consumer)
+    }
+}
+
+/// Says goodbye without waiting for it: the connection may be held up by a fetch.
+pub(super) async fn close(consumer: &Consumer) {
+    if let Err(error) = consumer.close_with(CloseOptions::new().timeout(Duration::ZERO)).await {
+        tracing::debug!(error = &error as &dyn std::error::Error, "consumer closed without an answer");
     }
 }
 
