@@ -1,1 +1,4 @@
-//! .
+//! The integration tests: the whole system, on both sets of servers. A module per feature; names are sentences.
+
+mod harness;
+mod reservations;

@@ -1,0 +1,196 @@
+//! What every test stands on: a system of its own, an event to sell, and waiting for conditions instead of sleeping.
+//!
+//! - [`Office`]: a running system. [`hall`]: small events. [`redis`]: a plain connection to look at Redis with.
+//! - [`topic`]: reads a whole topic.
+//! - [`eventually`]: polls a condition with a bound.
+
+pub mod hall;
+pub mod redis;
+pub mod topic;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use axum::http::Method;
+use local::client::{Answer, ApiClient};
+use local::config::cache_dir;
+use local::servers::ServerSet;
+use local::system::{System, SystemSettings, WrapLog};
+use serde_json::Value;
+use shared::dynamodb::Table;
+use shared::dynamodb::reservations::Repository;
+use tokio::net::TcpListener;
+use tokio::time::{Instant, interval};
+
+/// How long a condition may take to come true before the test fails: far beyond what a loaded machine needs.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Makes a test of each named function for each set of servers: `embedded::name` and `real::name`.
+macro_rules! on_both_sets {
+    ($($name:ident),+ $(,)?) => {
+        mod embedded {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(local::servers::ServerSet::Embedded).await;
+            })+
+        }
+        mod real {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(local::servers::ServerSet::Real).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_both_sets;
+
+/// A running system of one test.
+pub struct Office {
+    /// The system.
+    pub system: System,
+}
+
+/// How a test wants its system.
+pub struct Wishes {
+    /// Which servers.
+    pub set: ServerSet,
+    /// Whether holds are expired in the background.
+    pub ticking: bool,
+    /// How often each payload is delivered.
+    pub deliveries: usize,
+    /// Put around the API's request log.
+    pub wrap_log: Option<WrapLog>,
+}
+
+impl Wishes {
+    /// Nothing unusual.
+    pub fn plain(set: ServerSet) -> Self {
+        Self { set, ticking: false, deliveries: 1, wrap_log: None }
+    }
+}
+
+impl Office {
+    /// Opens a system in a fresh namespace.
+    pub async fn open(set: ServerSet) -> Self {
+        Self::open_with(Wishes::plain(set)).await
+    }
+
+    /// Opens a system as wished.
+    pub async fn open_with(wishes: Wishes) -> Self {
+        static OPENED: AtomicU32 = AtomicU32::new(0);
+        let settings = SystemSettings {
+            servers: wishes.set,
+            cache_dir: cache_dir(),
+            namespace: format!("test-{}-{}", std::process::id(), OPENED.fetch_add(1, Ordering::Relaxed)),
+            ticking: wishes.ticking,
+            deliveries: wishes.deliveries,
+            wrap_log: wishes.wrap_log,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let system = System::start(settings, listener).await.unwrap_or_else(|error| panic!("{error}"));
+        Self { system }
+    }
+
+    /// A client with that customer's token.
+    pub fn customer(&self, name: &str) -> ApiClient {
+        self.system.customer(name).unwrap()
+    }
+
+    /// Publishes an event document.
+    pub async fn publish(&self, id: &str, document: &Value) -> Answer {
+        let path = format!("/admin/events/{id}");
+        self.system.organiser().unwrap().send(Method::PUT, &path, &[], Some(document)).await.unwrap()
+    }
+
+    /// Publishes a document that must be taken.
+    pub async fn sells(&self, id: &str, document: &Value) {
+        let answer = self.publish(id, document).await;
+        assert!([200, 201].contains(&answer.status), "{} {}", answer.status, answer.body);
+    }
+
+    /// Waits until everything produced so far has been decided.
+    pub async fn drained(&self) {
+        self.system.event_source().drained(PATIENCE).await.unwrap();
+    }
+
+    /// The seat map's status of one seat.
+    pub async fn seat_status(&self, event: &str, seat: &str) -> String {
+        let map = self.system.anyone().get(&format!("/events/{event}/seats")).await.unwrap();
+        assert_eq!(map.status, 200, "{}", map.body);
+        let sections = map.body["sections"].as_array().unwrap();
+        let mut seats = sections.iter().flat_map(|section| section["seats"].as_array().into_iter().flatten());
+        let found = seats.find(|entry| entry["id"] == seat).unwrap_or_else(|| panic!("no seat {seat}"));
+        found["status"].as_str().unwrap().to_owned()
+    }
+
+    /// The table behind the system.
+    pub async fn table(&self) -> Table {
+        Table::new(&self.system.config().table).await
+    }
+
+    /// The repository behind the system.
+    pub async fn repository(&self) -> Repository {
+        Repository::new(self.table().await)
+    }
+
+    /// Every item of the table, as text that compares byte for byte.
+    pub async fn scan(&self) -> Vec<String> {
+        let table = self.table().await;
+        let (client, name) = table.raw();
+        let mut items = Vec::new();
+        let mut from = None;
+        loop {
+            let page = client
+                .scan()
+                .table_name(name)
+                .consistent_read(true)
+                .set_exclusive_start_key(from)
+                .send()
+                .await
+                .unwrap();
+            items.extend(page.items.unwrap_or_default().into_iter().map(|item| {
+                let mut fields: Vec<_> = item.into_iter().collect();
+                fields.sort_by(|a, b| a.0.cmp(&b.0));
+                format!("{fields:?}")
+            }));
+            match page.last_evaluated_key {
+                Some(key) => from = Some(key),
+                None => break,
+            }
+        }
+        items.sort();
+        items
+    }
+
+    /// Stops the system in order.
+    pub async fn close(self) {
+        self.system.stop().await.unwrap();
+    }
+}
+
+/// Waits until `look` brings something, for [`PATIENCE`] at most; `what` says what was waited for.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let until = Instant::now() + PATIENCE;
+    let mut ticks = interval(LOOK_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(Instant::now() < until, "not within {PATIENCE:?}: {what}");
+    }
+}
+
+/// Runs all futures at once on tasks of their own and returns what they bring, in order.
+pub async fn all_at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    futures: impl IntoIterator<Item = F>,
+) -> Vec<T> {
+    let tasks: Vec<_> = futures.into_iter().map(tokio::spawn).collect();
+    let mut brought = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        brought.push(task.await.unwrap());
+    }
+    brought
+}
