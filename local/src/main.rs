@@ -76,7 +76,10 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error")))
+        .with_env_filter(
+            EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| EnvFilter::new("warn,dynoxide=off,krafka=off,fred=off")),
+        )
         .with_writer(std::io::stderr)
         .init();
     let done = match cli.command {
@@ -120,6 +123,6 @@ async fn hold_rush(
         system.stop().await?;
     }
     let report = report?;
-    print!("{report}");
+    println!("{report}");
     Ok(ExitCode::from(report.exit_code()))
 }

@@ -1,11 +1,12 @@
 //! What every test stands on: a system of its own, an event to sell, and waiting for conditions instead of sleeping.
 //!
 //! - [`Office`]: a running system. [`hall`]: small events. [`redis`]: a plain connection to look at Redis with.
-//! - [`topic`]: reads a whole topic.
+//! - [`table`]: reads the whole table. [`topic`]: reads a whole topic.
 //! - [`eventually`]: polls a condition with a bound.
 
 pub mod hall;
 pub mod redis;
+pub mod table;
 pub mod topic;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,8 +18,6 @@ use local::config::cache_dir;
 use local::servers::ServerSet;
 use local::system::{System, SystemSettings, WrapLog};
 use serde_json::Value;
-use shared::dynamodb::Table;
-use shared::dynamodb::reservations::Repository;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, interval};
 
@@ -123,45 +122,6 @@ impl Office {
         let mut seats = sections.iter().flat_map(|section| section["seats"].as_array().into_iter().flatten());
         let found = seats.find(|entry| entry["id"] == seat).unwrap_or_else(|| panic!("no seat {seat}"));
         found["status"].as_str().unwrap().to_owned()
-    }
-
-    /// The table behind the system.
-    pub async fn table(&self) -> Table {
-        Table::new(&self.system.config().table).await
-    }
-
-    /// The repository behind the system.
-    pub async fn repository(&self) -> Repository {
-        Repository::new(self.table().await)
-    }
-
-    /// Every item of the table, as text that compares byte for byte.
-    pub async fn scan(&self) -> Vec<String> {
-        let table = self.table().await;
-        let (client, name) = table.raw();
-        let mut items = Vec::new();
-        let mut from = None;
-        loop {
-            let page = client
-                .scan()
-                .table_name(name)
-                .consistent_read(true)
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .unwrap();
-            items.extend(page.items.unwrap_or_default().into_iter().map(|item| {
-                let mut fields: Vec<_> = item.into_iter().collect();
-                fields.sort_by(|a, b| a.0.cmp(&b.0));
-                format!("{fields:?}")
-            }));
-            match page.last_evaluated_key {
-                Some(key) => from = Some(key),
-                None => break,
-            }
-        }
-        items.sort();
-        items
     }
 
     /// Stops the system in order.

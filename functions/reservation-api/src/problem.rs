@@ -3,6 +3,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shared::domain::Invalid;
 use shared::domain::ids::{ReservationId, SeatId};
@@ -34,6 +35,19 @@ pub enum Problem {
 
 /// A problem's fixed parts.
 struct Kind(StatusCode, &'static str, &'static str);
+
+/// A problem on the wire.
+#[derive(Serialize)]
+struct Body {
+    #[serde(rename = "type")]
+    slug: &'static str,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(flatten)]
+    fields: Map<String, Value>,
+}
 
 const BAD_REQUEST: StatusCode = StatusCode::BAD_REQUEST;
 const NOT_FOUND: StatusCode = StatusCode::NOT_FOUND;
@@ -191,15 +205,8 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.log();
         let Kind(status, slug, title) = self.kind();
-        let mut body = Map::new();
-        body.insert("type".into(), json!(slug));
-        body.insert("title".into(), json!(title));
-        body.insert("status".into(), json!(status.as_u16()));
-        if let Some(detail) = self.detail() {
-            body.insert("detail".into(), json!(detail));
-        }
-        body.extend(self.fields());
-        let mut response = (status, Value::Object(body).to_string()).into_response();
+        let body = Body { slug, title, status: status.as_u16(), detail: self.detail(), fields: self.fields() };
+        let mut response = (status, serde_json::to_vec(&body).unwrap_or_default()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let again = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status);

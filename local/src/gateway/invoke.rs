@@ -1,6 +1,6 @@
 //! One request on its way through the gateway: route, token, event, function, answer.
 
-use std::{convert::Infallible, net::IpAddr, time::Duration};
+use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use lambda_http::{Context, RequestExt};
-use tokio::time;
+use tokio::{sync::Semaphore, time};
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -33,16 +33,22 @@ const MAX_ANSWER: usize = 6 * 1_024 * 1_024;
 /// The longest API Gateway waits for the function; ours is given no longer to run either.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(29);
 
+/// Invocations at once, the function's concurrency: one process stands for all of Lambda's environments here, and a crowd
+/// waits at the door, as it would for those, and not inside with its stores' deadlines already running.
+const CONCURRENCY: usize = 32;
+
 /// The function, and the key of those who may call it.
 pub(super) struct Function {
     jwt_key: String,
     router: Router,
+    slots: Arc<Semaphore>,
     pub(super) answers_within: Duration,
 }
 
 impl Function {
     pub(super) fn new(jwt_key: String, router: Router) -> Self {
-        Self { jwt_key, router, answers_within: ANSWERS_WITHIN }
+        let slots = Arc::new(Semaphore::new(CONCURRENCY));
+        Self { jwt_key, router, slots, answers_within: ANSWERS_WITHIN }
     }
 
     /// Answers a request, whatever it is.
@@ -96,7 +102,9 @@ impl Function {
     /// A task of its own, as an invocation is: it may panic, and it goes on when the client has hung up.
     pub(super) async fn invoke(&self, event: String, request_id: Uuid) -> Result<Answer, Answer> {
         let (router, answers_within) = (self.router.clone(), self.answers_within);
+        let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| unavailable())?;
         let mut invocation = tokio::spawn(async move {
+            let _slot = slot;
             let request = lambda_http::request::from_str(&event)?;
             let mut context = Context::default();
             context.request_id = request_id.to_string();

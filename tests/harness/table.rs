@@ -1,0 +1,54 @@
+//! The whole table as text that compares byte for byte.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use shared::dynamodb::Table;
+
+use super::Office;
+
+impl Office {
+    /// The table behind the system.
+    pub async fn table(&self) -> Table {
+        Table::new(&self.system.config().table).await
+    }
+
+    /// Every item, sorted.
+    pub async fn scan(&self) -> Vec<String> {
+        let table = self.table().await;
+        let (client, name) = table.raw();
+        let mut items = Vec::new();
+        let mut from = None;
+        loop {
+            let page = client.scan().table_name(name).consistent_read(true).set_exclusive_start_key(from).send();
+            let page = page.await.unwrap();
+            items.extend(page.items.unwrap_or_default().into_iter().map(|item| canonical(&AttributeValue::M(item))));
+            match page.last_evaluated_key {
+                Some(key) => from = Some(key),
+                None => break,
+            }
+        }
+        items.sort();
+        items
+    }
+}
+
+/// What differs between two scans, in few enough lines to be read.
+pub fn difference(before: &[String], after: &[String]) -> Vec<String> {
+    let gone = before.iter().filter(|item| !after.contains(item)).map(|item| format!("- {item}"));
+    let new = after.iter().filter(|item| !before.contains(item)).map(|item| format!("+ {item}"));
+    gone.chain(new).take(10).collect()
+}
+
+fn canonical(value: &AttributeValue) -> String {
+    match value {
+        AttributeValue::M(map) => {
+            let mut fields: Vec<String> =
+                map.iter().map(|(name, value)| format!("{name}={}", canonical(value))).collect();
+            fields.sort();
+            format!("{{{}}}", fields.join(" "))
+        }
+        AttributeValue::L(list) => format!("[{}]", list.iter().map(canonical).collect::<Vec<_>>().join(" ")),
+        AttributeValue::S(text) => format!("{text:?}"),
+        AttributeValue::N(number) => number.clone(),
+        other => format!("{other:?}"),
+    }
+}
