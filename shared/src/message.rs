@@ -9,6 +9,7 @@ use crate::domain::Invalid;
 use crate::domain::document::{MAX_SEATS_PER_RESERVATION, SaleWindow};
 use crate::domain::event::{Seat, Version};
 use crate::domain::ids::{CustomerId, ReservationId};
+use crate::domain::json::from_json;
 use crate::domain::money::{Cents, Currency};
 use crate::domain::reservation::{Outcome, Reason};
 
@@ -173,11 +174,11 @@ impl Request {
         if value.len() > MAX_MESSAGE_BYTES {
             return Err(Malformed::TooLarge(value.len()));
         }
-        let Versioned { version } = crate::domain::document::from_json(value).map_err(Malformed::Schema)?;
+        let Versioned { version } = from_json(value).map_err(Malformed::Schema)?;
         if version != u64::from(MESSAGE_VERSION) {
             return Err(Malformed::Version(version));
         }
-        let request: Self = crate::domain::document::from_json(value).map_err(Malformed::Schema)?;
+        let request: Self = from_json(value).map_err(Malformed::Schema)?;
         request.check().map_err(Malformed::Schema)?;
         Ok(request)
     }

@@ -9,8 +9,9 @@ use axum::routing::{get, post, put};
 use bytes::Bytes;
 use serde::Deserialize;
 use shared::domain::Invalid;
-use shared::domain::document::{EventDocument, MAX_SEATS_PER_RESERVATION, from_json};
+use shared::domain::document::{EventDocument, MAX_SEATS_PER_RESERVATION};
 use shared::domain::ids::{EventId, IdempotencyKey, ReservationId, SeatId};
+use shared::domain::json::from_json;
 
 use crate::caller::{Admin, Caller};
 use crate::list::PageQuery;

@@ -4,13 +4,19 @@
 //! - [`money`]: integer cents.
 //! - [`document`]: the event document as an organiser writes it, and its bounds.
 //! - [`event`]: a published event: the document with a version and numbered seats.
+//! - [`json`]: reads a body, naming what does not fit.
 //! - [`layout`]: which seat has which number; append-only.
 //! - [`reservation`]: status, outcome, and the moves between them.
 
 pub mod document;
+#[cfg(test)]
+mod document_tests;
 pub mod event;
 pub mod ids;
+pub mod json;
 pub mod layout;
+#[cfg(test)]
+mod layout_tests;
 pub mod money;
 pub mod reservation;
 
