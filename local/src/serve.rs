@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use axum::http::Method;
 use local::config::cache_dir;
@@ -9,8 +10,12 @@ use local::servers::ServerSet;
 use local::system::{System, SystemSettings, token};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::interval;
 
 use crate::Failure;
+
+/// How often what the embedded broker remembers of past requests is forgotten.
+const TIDY_EVERY: Duration = Duration::from_secs(5);
 
 /// The settings of a system of one's own.
 pub fn settings(servers: ServerSet) -> SystemSettings {
@@ -54,9 +59,13 @@ pub async fn serve(
         _ = terminated.recv() => return Ok(ExitCode::FAILURE),
     };
     print_ready(&system, &published)?;
-    tokio::select! {
-        _ = interrupted.recv() => {}
-        _ = terminated.recv() => {}
+    let mut tidy = interval(TIDY_EVERY);
+    loop {
+        tokio::select! {
+            _ = interrupted.recv() => break,
+            _ = terminated.recv() => break,
+            _ = tidy.tick() => system.tidy(),
+        }
     }
     println!("Stopping.");
     system.stop().await?;

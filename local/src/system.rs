@@ -185,6 +185,13 @@ impl System {
         Ok(self.client.with_token(&token("organiser", &["tickets/admin"])?))
     }
 
+    /// Lets the embedded broker forget past requests: it keeps all of them, and looks through all of them for each new one.
+    pub fn tidy(&self) {
+        if let Some(broker) = self.servers.broker() {
+            broker.clear_requests();
+        }
+    }
+
     /// Runs the expiry job once, as the scheduler would.
     ///
     /// # Errors
