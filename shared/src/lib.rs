@@ -4,6 +4,7 @@
 //! - [`message`]: what travels through Kafka.
 //! - [`config`]: what a function is told. [`clock`]: its own time, which decides nothing.
 //! - [`redis`]: says no early. [`kafka`]: remembers. [`dynamodb`]: decides.
+//! - [`stores`]: opens all three.
 //! - [`lock`]: the general lock, for warming and jobs; a reservation never waits on it.
 
 pub mod clock;
@@ -14,3 +15,4 @@ pub mod kafka;
 pub mod lock;
 pub mod message;
 pub mod redis;
+pub mod stores;

@@ -23,13 +23,14 @@ use shared::config::Config;
 use shared::dynamodb::Table;
 use shared::dynamodb::events::Events;
 use shared::dynamodb::reservations::Repository;
-use shared::kafka::{RequestLog, bootstrap};
+use shared::kafka::RequestLog;
 use shared::redis::Redis;
 use shared::redis::claims::Claims;
 use shared::redis::loading::Loading;
 use shared::redis::records::Records;
 use shared::redis::seat_map::SeatMaps;
 use shared::redis::truth::Truths;
+use shared::stores::{OpenError, Stores};
 use tower::ServiceExt;
 
 use catalogue::Catalogue;
@@ -73,21 +74,9 @@ impl App {
     ///
     /// # Errors
     /// When the configuration is wrong.
-    pub async fn connect(config: &Config) -> Result<Self, lambda_http::Error> {
-        let (redis, table, log) = tokio::join!(
-            Redis::connect(&config.redis_url, config.redis_connections),
-            async {
-                let table = Table::new(&config.table).await;
-                table.warm_up().await;
-                table
-            },
-            async {
-                let log = bootstrap::open(&config.kafka).await?;
-                log.warm_up().await;
-                Ok::<_, bootstrap::DiscoverError>(log)
-            },
-        );
-        Ok(Self::new(config, redis?, table, Arc::new(log?)))
+    pub async fn connect(config: &Config) -> Result<Self, OpenError> {
+        let Stores { redis, table, log } = Stores::open(config).await?;
+        Ok(Self::new(config, redis, table, log))
     }
 
     /// Puts the function together from connections the caller has opened.

@@ -99,6 +99,9 @@ impl Problem {
             Self::Reserve(reserve::Refusal::Lapsed { .. }) => {
                 Some("The claim ended before it could be stored. Reserve anew under another key.".into())
             }
+            Self::Reserve(reserve::Refusal::PlaceChosen(place)) => {
+                Some(format!("{place} is a place of a general section; those are handed out, not chosen."))
+            }
             Self::Reserve(reserve::Refusal::KeyReused) => {
                 Some("The key belongs to another request. Use a new key for a new request.".into())
             }
@@ -147,6 +150,7 @@ fn reserve_kind(refusal: &reserve::Refusal) -> Kind {
     match refusal {
         Refusal::EventNotFound => Kind(NOT_FOUND, "event-not-found", "There is no such event"),
         Refusal::SeatsNotFound(_) => Kind(NOT_FOUND, "seat-not-found", "There are no such seats"),
+        Refusal::PlaceChosen(_) => Kind(BAD_REQUEST, "invalid-request", "The request is not valid"),
         Refusal::SeatsTaken { .. } => Kind(CONFLICT, "seats-taken", "Somebody else was first"),
         Refusal::LimitReached { .. } => Kind(CONFLICT, "limit-reached", "The event limits seats per customer"),
         Refusal::SaleNotOpen { .. } => Kind(CONFLICT, "sale-not-open", "The sale has not begun"),
@@ -188,6 +192,10 @@ fn reserve_fields(refusal: &reserve::Refusal, fields: &mut Map<String, Value>) {
         }
         Refusal::SeatsNotFound(seats) => {
             fields.insert("seats".into(), json!(seats.iter().map(SeatId::as_str).collect::<Vec<_>>()));
+            None
+        }
+        Refusal::PlaceChosen(_) => {
+            fields.insert("field".into(), json!("seats"));
             None
         }
         Refusal::SaleClosed { id } | Refusal::Unavailable { id, .. } => id.as_ref(),

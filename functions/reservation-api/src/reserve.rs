@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use shared::domain::document::SectionKind;
 use shared::domain::event::{Event, Seat, Section};
 use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, ReservationId, SeatId};
 use shared::domain::money::Cents;
@@ -56,6 +57,8 @@ pub enum Refusal {
     EventNotFound,
     #[error("no such seats")]
     SeatsNotFound(Vec<SeatId>),
+    #[error("places of a general section are handed out, not chosen")]
+    PlaceChosen(SeatId),
     #[error("the seats are taken")]
     SeatsTaken { taken: Vec<SeatId>, held_by_you: Vec<SeatId>, id: Option<ReservationId> },
     #[error("over the customer's limit")]
@@ -141,6 +144,9 @@ fn order(event: &Event, asked: &[SeatId]) -> Result<Order, Refusal> {
     }
     let mut order = Order { seats: Vec::with_capacity(asked.len()), amount: Cents::ZERO };
     for (seat, section) in located.into_iter().flatten() {
+        if section.kind == SectionKind::General {
+            return Err(Refusal::PlaceChosen(seat.id));
+        }
         order.seats.push(seat);
         let sum = order.amount.checked_add(section.price);
         order.amount = sum.ok_or_else(|| Refusal::unavailable(None, "a price does not fit"))?;

@@ -184,17 +184,7 @@ impl Events {
     }
 
     async fn stored(&self, id: &EventId, strong: bool) -> Result<Option<(Stored, Layouts)>, StoreError> {
-        let answer = self
-            .table
-            .client
-            .get_item()
-            .table_name(&self.table.name)
-            .set_key(Some(keys::primary(keys::event(id), keys::ALONE)))
-            .consistent_read(strong)
-            .send()
-            .await
-            .map_err(store_error)?;
-        let Some(item) = answer.item else { return Ok(None) };
+        let Some(item) = self.table.get(keys::event(id), keys::ALONE, strong).await? else { return Ok(None) };
         let stored: Stored = serde_json::from_str(attribute(&item, "published")?).map_err(StoreError::corrupt)?;
         let layouts = self.read_layouts(id, stored.layouts.values()).await?;
         Ok(Some((stored, layouts)))

@@ -122,12 +122,20 @@ impl Table {
         Self { client, name }
     }
 
+    /// One item, strongly consistent where `strong`.
+    pub(crate) async fn get(&self, pk: String, sk: &str, strong: bool) -> Result<Option<rows::Item>, StoreError> {
+        let key = keys::primary(pk, sk);
+        let request = self.client.get_item().table_name(&self.name).set_key(Some(key)).consistent_read(strong);
+        Ok(request.send().await.map_err(store_error)?.item)
+    }
+
     /// Opens a connection ahead of the first request. A table that cannot be reached is met, and reported, by that one.
     pub async fn warm_up(&self) {
-        let nothing =
-            self.client.get_item().table_name(&self.name).set_key(Some(keys::primary("WARM-UP", keys::ALONE)));
-        if let Err(error) = nothing.send().await {
-            tracing::warn!(error = %DisplayErrorContext(&error), "dynamodb is not reachable yet; going on without it");
+        if let Err(error) = self.get("WARM-UP".into(), keys::ALONE, false).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "dynamodb is not reachable yet; going on without it"
+            );
         }
     }
 

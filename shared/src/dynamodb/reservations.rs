@@ -161,17 +161,8 @@ impl Repository {
     /// # Errors
     /// When the table gives no usable answer.
     pub async fn get(&self, id: &ReservationId) -> Result<Option<ReservationRow>, StoreError> {
-        let answer = self
-            .table
-            .client
-            .get_item()
-            .table_name(&self.table.name)
-            .set_key(Some(keys::primary(keys::reservation(id), keys::ALONE)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(store_error)?;
-        answer.item.map(ReservationRow::from_item).transpose()
+        let item = self.table.get(keys::reservation(id), keys::ALONE, true).await?;
+        item.map(ReservationRow::from_item).transpose()
     }
 
     /// A customer's reservations, newest first, at most `limit` of them. Lags by the index.
