@@ -44,7 +44,9 @@ impl<S: Sync> FromRequestParts<S> for Admin {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let jwt = claims(parts).ok_or(Problem::Unauthorized)?;
         let listed = ["scope", "scp"].iter().filter_map(|name| jwt.claims.get(*name));
-        let granted = listed.flat_map(|scopes| scopes.split_whitespace()).any(|scope| scope == ADMIN);
+        // A claim that is a list in the token arrives as `[a b]`.
+        let mut words = listed.flat_map(|scopes| scopes.trim_matches(['[', ']']).split_whitespace());
+        let granted = words.any(|scope| scope == ADMIN);
         if granted { Ok(Self) } else { Err(Problem::Forbidden) }
     }
 }

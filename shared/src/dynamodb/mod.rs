@@ -2,11 +2,12 @@
 //!
 //! - [`keys`]: every partition and sort key, and the table's definition.
 //! - [`rows`]: what is stored of a reservation and of a taken seat.
-//! - [`reservations`]: hold, reject, end, read.
+//! - [`reservations`]: hold, reject, end. [`reads`]: everything read of reservations.
 //! - [`events`]: publish, read, list.
 
 pub mod events;
 pub mod keys;
+pub mod reads;
 pub mod reservations;
 pub mod rows;
 

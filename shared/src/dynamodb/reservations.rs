@@ -1,8 +1,6 @@
 //! The repository of reservations: the conditional transactions that make and end them, and the reads around them.
 //! A refused condition is never taken at its word: what is stored (`ALL_OLD`) says whether it was our own earlier write.
 
-use std::collections::HashMap;
-
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -12,13 +10,11 @@ use aws_sdk_dynamodb::types::{
 
 use super::rows::{Item, ReservationRow, SeatItem};
 use super::{StoreError, Table, keys, store_error};
-use crate::domain::event::{Seat, TakenSeat, TakenState};
-use crate::domain::ids::{CustomerId, EventId, ReservationId};
+use crate::domain::event::Seat;
+use crate::domain::ids::ReservationId;
 use crate::domain::reservation::{Decision, Outcome, Status, Step};
 use crate::message::Request;
 
-/// Rows one page of a list or of a job's query reads at most.
-pub const MAX_PAGE: i32 = 100;
 /// Transactions one `end` may need: it drops the seats others have taken over, all it learns of at a time.
 const MAX_END_ROUNDS: usize = 4;
 
@@ -44,19 +40,10 @@ pub enum End {
     Unchanged(ReservationRow),
 }
 
-/// Rows of one page, and where the next begins.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// The rows.
-    pub rows: Vec<ReservationRow>,
-    /// Key after which the next page begins; `None` = the end.
-    pub next: Option<HashMap<String, String>>,
-}
-
 /// Reads and writes reservations. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Repository {
-    table: Table,
+    pub(super) table: Table,
 }
 
 impl Repository {
@@ -154,94 +141,6 @@ impl Repository {
             mine = kept;
         }
         Err(StoreError::corrupt("a reservation's seats kept changing hands while it was ended"))
-    }
-
-    /// The row of a reservation, if there is one. Strongly consistent.
-    ///
-    /// # Errors
-    /// When the table gives no usable answer.
-    pub async fn get(&self, id: &ReservationId) -> Result<Option<ReservationRow>, StoreError> {
-        let item = self.table.get(keys::reservation(id), keys::ALONE, true).await?;
-        item.map(ReservationRow::from_item).transpose()
-    }
-
-    /// A customer's reservations, newest first, at most `limit` of them. Lags by the index.
-    ///
-    /// # Errors
-    /// When the table gives no usable answer.
-    pub async fn of_customer(
-        &self,
-        customer: &CustomerId,
-        limit: i32,
-        after: Option<HashMap<String, String>>,
-    ) -> Result<Page, StoreError> {
-        let start = after.map(|key| key.into_iter().map(|(name, value)| (name, AttributeValue::S(value))).collect());
-        let answer = self
-            .table
-            .client
-            .query()
-            .table_name(&self.table.name)
-            .index_name(keys::BY_CUSTOMER)
-            .key_condition_expression("customer = :customer")
-            .expression_attribute_values(":customer", AttributeValue::S(customer.to_string()))
-            .scan_index_forward(false)
-            .limit(limit.clamp(1, MAX_PAGE))
-            .set_exclusive_start_key(start)
-            .send()
-            .await
-            .map_err(store_error)?;
-        let rows =
-            answer.items.unwrap_or_default().into_iter().map(ReservationRow::from_item).collect::<Result<_, _>>()?;
-        Ok(Page { rows, next: answer.last_evaluated_key.map(text_key) })
-    }
-
-    /// Reservations of one shard whose hold ended before `until_ms`, the oldest first, at most [`MAX_PAGE`].
-    ///
-    /// # Errors
-    /// When the table gives no usable answer.
-    pub async fn due_to_expire(&self, shard: char, until_ms: i64) -> Result<Vec<ReservationId>, StoreError> {
-        let answer = self
-            .table
-            .client
-            .query()
-            .table_name(&self.table.name)
-            .index_name(keys::DUE)
-            .key_condition_expression("due_shard = :shard AND due_at < :until")
-            .expression_attribute_values(":shard", AttributeValue::S(keys::due_expire(shard)))
-            .expression_attribute_values(":until", AttributeValue::S(keys::sortable(until_ms)))
-            .limit(MAX_PAGE)
-            .send()
-            .await
-            .map_err(store_error)?;
-        let id = |item: Item| {
-            let pk = item.get("pk").and_then(|value| value.as_s().ok()).ok_or_else(|| StoreError::corrupt("no pk"))?;
-            ReservationId::parse(pk.trim_start_matches("RES#")).map_err(StoreError::corrupt)
-        };
-        answer.items.unwrap_or_default().into_iter().map(id).collect()
-    }
-
-    /// The taken seats of one load partition. Strongly consistent; reads only what is taken.
-    ///
-    /// # Errors
-    /// When the table gives no usable answer.
-    pub async fn taken(&self, event: &EventId, section: &str, partition: u32) -> Result<Vec<TakenSeat>, StoreError> {
-        let answer = self
-            .table
-            .client
-            .query()
-            .table_name(&self.table.name)
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", AttributeValue::S(keys::seats(event, section, partition)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(store_error)?;
-        // 200 items of some 200 bytes: one page by far (1 MB), so a second one means the table is not what we think.
-        if answer.last_evaluated_key.is_some() {
-            return Err(StoreError::corrupt("a seat partition has more than one page"));
-        }
-        let seats = answer.items.unwrap_or_default().into_iter().map(|item| SeatItem::from_item(item).map(taken_seat));
-        seats.collect()
     }
 
     fn put_once(&self, row: &ReservationRow) -> Result<TransactWriteItem, StoreError> {
@@ -405,18 +304,6 @@ fn busy(reasons: &[CancellationReason]) -> StoreError {
     }
 }
 
-fn taken_seat(item: SeatItem) -> TakenSeat {
-    use super::rows::SeatItemState;
-    let state = match item.state {
-        SeatItemState::Held => {
-            TakenState::Held { owner: item.reservation_id.uuid().to_owned(), expires_at_ms: item.expires_at_ms }
-        }
-        SeatItemState::Confirmed => TakenState::Sold,
-        SeatItemState::Blocked => TakenState::Blocked,
-    };
-    TakenSeat { number: item.number, state }
-}
-
 fn build(update: aws_sdk_dynamodb::types::builders::UpdateBuilder) -> Result<TransactWriteItem, StoreError> {
     Ok(TransactWriteItem::builder().update(update.build().map_err(StoreError::corrupt)?).build())
 }
@@ -427,8 +314,4 @@ fn text(value: &str) -> AttributeValue {
 
 fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
-}
-
-fn text_key(key: Item) -> HashMap<String, String> {
-    key.into_iter().filter_map(|(name, value)| value.as_s().ok().cloned().map(|value| (name, value))).collect()
 }

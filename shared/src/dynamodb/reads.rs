@@ -1,0 +1,127 @@
+//! What is read of reservations: one by its id, a page of a customer's, what is due, and the taken seats of a partition.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::reservations::Repository;
+use super::rows::{Item, ReservationRow, SeatItem, SeatItemState};
+use super::{StoreError, keys, store_error};
+use crate::domain::event::{TakenSeat, TakenState};
+use crate::domain::ids::{CustomerId, EventId, ReservationId};
+
+/// Rows one page of a list or of a job's query reads at most.
+pub const MAX_PAGE: i32 = 100;
+/// Rows of one page, and where the next begins.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The rows.
+    pub rows: Vec<ReservationRow>,
+    /// Key after which the next page begins; `None` = the end.
+    pub next: Option<HashMap<String, String>>,
+}
+
+impl Repository {
+    /// The row of a reservation, if there is one. Strongly consistent.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn get(&self, id: &ReservationId) -> Result<Option<ReservationRow>, StoreError> {
+        let item = self.table.get(keys::reservation(id), keys::ALONE, true).await?;
+        item.map(ReservationRow::from_item).transpose()
+    }
+
+    /// A customer's reservations, newest first, at most `limit` of them. Lags by the index.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn of_customer(
+        &self,
+        customer: &CustomerId,
+        limit: i32,
+        after: Option<HashMap<String, String>>,
+    ) -> Result<Page, StoreError> {
+        let start = after.map(|key| key.into_iter().map(|(name, value)| (name, AttributeValue::S(value))).collect());
+        let answer = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .index_name(keys::BY_CUSTOMER)
+            .key_condition_expression("customer = :customer")
+            .expression_attribute_values(":customer", AttributeValue::S(customer.to_string()))
+            .scan_index_forward(false)
+            .limit(limit.clamp(1, MAX_PAGE))
+            .set_exclusive_start_key(start)
+            .send()
+            .await
+            .map_err(store_error)?;
+        let rows =
+            answer.items.unwrap_or_default().into_iter().map(ReservationRow::from_item).collect::<Result<_, _>>()?;
+        Ok(Page { rows, next: answer.last_evaluated_key.map(text_key) })
+    }
+
+    /// Reservations of one shard whose hold ended before `until_ms`, the oldest first, at most [`MAX_PAGE`].
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn due_to_expire(&self, shard: char, until_ms: i64) -> Result<Vec<ReservationId>, StoreError> {
+        let answer = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .index_name(keys::DUE)
+            .key_condition_expression("due_shard = :shard AND due_at < :until")
+            .expression_attribute_values(":shard", AttributeValue::S(keys::due_expire(shard)))
+            .expression_attribute_values(":until", AttributeValue::S(keys::sortable(until_ms)))
+            .limit(MAX_PAGE)
+            .send()
+            .await
+            .map_err(store_error)?;
+        let id = |item: Item| {
+            let pk = item.get("pk").and_then(|value| value.as_s().ok()).ok_or_else(|| StoreError::corrupt("no pk"))?;
+            ReservationId::parse(pk.trim_start_matches("RES#")).map_err(StoreError::corrupt)
+        };
+        answer.items.unwrap_or_default().into_iter().map(id).collect()
+    }
+
+    /// The taken seats of one load partition. Strongly consistent; reads only what is taken.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn taken(&self, event: &EventId, section: &str, partition: u32) -> Result<Vec<TakenSeat>, StoreError> {
+        let answer = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(keys::seats(event, section, partition)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(store_error)?;
+        // 200 items of some 200 bytes: one page by far (1 MB), so a second one means the table is not what we think.
+        if answer.last_evaluated_key.is_some() {
+            return Err(StoreError::corrupt("a seat partition has more than one page"));
+        }
+        let seats = answer.items.unwrap_or_default().into_iter().map(|item| SeatItem::from_item(item).map(taken_seat));
+        seats.collect()
+    }
+}
+
+fn taken_seat(item: SeatItem) -> TakenSeat {
+    let state = match item.state {
+        SeatItemState::Held => {
+            TakenState::Held { owner: item.reservation_id.uuid().to_owned(), expires_at_ms: item.expires_at_ms }
+        }
+        SeatItemState::Confirmed => TakenState::Sold,
+        SeatItemState::Blocked => TakenState::Blocked,
+    };
+    TakenSeat { number: item.number, state }
+}
+
+fn text_key(key: Item) -> HashMap<String, String> {
+    key.into_iter().filter_map(|(name, value)| value.as_s().ok().cloned().map(|value| (name, value))).collect()
+}
