@@ -37,7 +37,7 @@ pub struct Topics {
     pub requests: String,
     /// Their outcomes.
     pub outcomes: String,
-    /// What cannot be read.
+    /// What can never be handled.
     pub dlq: String,
 }
 

@@ -13,11 +13,11 @@ use crate::domain::json::from_json;
 use crate::domain::money::{Cents, Currency};
 use crate::domain::reservation::{Outcome, Reason};
 
-/// The version this code writes, and the only major it reads.
+/// The version this code writes, and the only one it reads.
 pub const MESSAGE_VERSION: u32 = 1;
 /// Largest request value it reads, in bytes. A request of twenty seats with the longest ids stays below 4 KB.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
-/// Largest layout number a message may name: DynamoDB's and JSON's numbers carry it exactly.
+/// Largest seat number a message may name: a bitmap that long takes Redis little more than a megabyte.
 const MAX_SEAT_NUMBER: u32 = 10_000_000;
 
 /// A reservation request as `reservation-requests` carries it. Times are milliseconds since the epoch by Redis' clock.
@@ -166,7 +166,7 @@ impl Request {
     /// # Errors
     /// The first rule the bytes break.
     pub fn from_value(value: &[u8]) -> Result<Self, Malformed> {
-        /// Read first, so that another major is called by its name whatever its fields are.
+        /// Read first, so that another version is called by its name whatever its fields are.
         #[derive(Deserialize)]
         struct Versioned {
             version: u64,

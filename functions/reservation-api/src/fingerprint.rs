@@ -1,4 +1,5 @@
-//! What tells one body from another under the same key: a digest of what was asked for, as parsed.
+//! Digests: what tells one body from another under the same key (of what was asked for, as parsed), and one answer from
+//! another under an `ETag`.
 
 use sha2::{Digest, Sha256};
 use shared::domain::ids::SeatId;

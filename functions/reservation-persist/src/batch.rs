@@ -1,4 +1,4 @@
-//! One payload: the same reservation is decided once, the rest runs side by side, bounded, and before the deadline.
+//! One payload: the same message is decided once, the rest runs side by side, bounded, and before the deadline.
 //! What did not get done is reported, record by record; what can never be done becomes a dead letter.
 
 use std::collections::BTreeMap;
@@ -106,7 +106,7 @@ pub async fn persist_batch(persist: &Persist, payload: Value, deadline: Instant)
     })
 }
 
-/// Records of one reservation together, in the order of their first; a record that carries none is alone.
+/// Records of one message together, in the order of their first; a record that carries none is alone.
 fn by_reservation(records: Vec<Record>) -> Vec<Vec<Record>> {
     let mut groups: Vec<Vec<Record>> = Vec::new();
     let mut known: BTreeMap<Vec<u8>, usize> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Which routes API Gateway knows, and whom it lets through: the same table as in the template.
+//! Which routes API Gateway knows, and whom it lets through: the template's, and those the function is still to learn.
 
 use std::collections::BTreeMap;
 

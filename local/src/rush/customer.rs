@@ -114,7 +114,7 @@ impl Customer {
             let free = if attempt == 1 { None } else { sale.seat_map.free(sale, &self.client).await };
             let wish = match &free {
                 Some(free) => sale.venue.choose(free, &mut self.rng),
-                // At first, and without a map, the customer tries his luck.
+                // At first, and without a map, the customer tries their luck.
                 None => sale.venue.any(&mut self.rng),
             };
             if wish.is_empty() {

@@ -122,7 +122,7 @@ impl FakeApi {
     }
 }
 
-/// The token a customer is known by: his name and scopes, unsigned.
+/// The token a customer is known by: name and scopes, unsigned.
 pub(super) fn token(customer: &str, scopes: &[&str]) -> String {
     format!("{customer}|{}", scopes.join(" "))
 }

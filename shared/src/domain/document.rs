@@ -14,7 +14,7 @@ use super::money::{Cents, Currency};
 
 /// Seats and places of one event. A claim script, a map and a load are all sized for it.
 pub const MAX_SEATS_PER_EVENT: u32 = 200_000;
-/// Sections of one event: the script that counts them takes three keys each and at most 1,000 arguments.
+/// Sections of one event: the script that publishes them takes a key each, and a script takes at most 1,000 arguments.
 pub const MAX_SECTIONS: usize = 300;
 /// Rows of one section.
 pub const MAX_ROWS_PER_SECTION: usize = 2_000;
@@ -22,7 +22,7 @@ pub const MAX_ROWS_PER_SECTION: usize = 2_000;
 pub const MAX_NAME_LENGTH: usize = 200;
 /// Most seats one reservation may hold: 20 seat updates, the row and the limit stay below DynamoDB's 100 items a transaction.
 pub const MAX_SEATS_PER_RESERVATION: usize = 20;
-/// Longest hold, in seconds; also the bound on what extending may reach.
+/// Longest hold, in seconds, and the most that extending may add; in all a hold may last twice as long.
 pub const MAX_HOLD_SECONDS: u32 = 3_600;
 /// Shortest hold a deployed system takes, in seconds. The local system allows [`MIN_LOCAL_HOLD_SECONDS`].
 pub const MIN_HOLD_SECONDS: u32 = 60;

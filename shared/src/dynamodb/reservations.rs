@@ -1,4 +1,4 @@
-//! The repository of reservations: the conditional transactions that make and end them, and the reads around them.
+//! The repository of reservations: the conditional writes that make, refuse and end them. Its reads are in `reads`.
 //! A refused condition is never taken at its word: what is stored (`ALL_OLD`) says whether it was our own earlier write.
 
 use aws_sdk_dynamodb::error::SdkError;

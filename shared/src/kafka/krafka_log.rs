@@ -122,7 +122,7 @@ impl KrafkaLog {
         }
     }
 
-    /// The shared producer, connected by whoever comes first; the others wait for him inside their own deadlines.
+    /// The shared producer, connected by whoever comes first; the others wait inside their own deadlines.
     async fn producer(&self) -> Result<Arc<Producer>, KrafkaError> {
         let mut slot = self.producer.lock().await;
         if let Some(producer) = slot.as_ref() {

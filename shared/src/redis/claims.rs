@@ -89,7 +89,7 @@ pub enum Claimed {
     Taken {
         /// Which of the seats asked for, by position.
         taken: Vec<usize>,
-        /// Which of those this customer holds himself.
+        /// Which of those are held by this very customer.
         held_by_you: Vec<usize>,
     },
     /// The customer would have more live seats than the event allows.

@@ -42,7 +42,8 @@ const COMMAND_ATTEMPTS: u32 = 2;
 /// Commands waiting for a connection before new ones are refused at once.
 const MAX_WAITING_COMMANDS: usize = 5_000;
 
-/// How old the doubts of an event must be before they count, in ms: so long after a loss a missing record means nothing.
+/// How long after Redis has lost an event a missing record means nothing, in ms: what was in Kafka then ordinarily has a
+/// row afterwards.
 pub const LAG_GATE_AGE_MS: i64 = 30_000;
 
 /// Redis did not give a usable answer. Whether the command was carried out is unknown.

@@ -10,7 +10,8 @@ use crate::message::Request;
 pub struct Look {
     /// Redis' time, in milliseconds since the epoch.
     pub now_ms: i64,
-    /// Since when Redis has known everything of this event, in milliseconds since the epoch; 0 = from its start.
+    /// Since when Redis has known everything of this event, in milliseconds since the epoch; 0 = from its first
+    /// publication.
     pub since_ms: i64,
     /// The request, if there is a record.
     pub request: Option<Request>,

@@ -173,7 +173,7 @@ pub(super) async fn look(State(state): State<Shared>, Path(id): Path<String>, he
     Json(fake.show(&id, row, status)).into_response()
 }
 
-/// Pages of one reservation; the first time a customer asks, his reservations are not in the index yet.
+/// Pages of one reservation; the first time a customer asks, they are not in the index yet.
 pub(super) async fn list(
     State(state): State<Shared>,
     headers: HeaderMap,

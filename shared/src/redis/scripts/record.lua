@@ -1,5 +1,5 @@
--- Reads a record with the clock that judges it, and since when Redis has known the event without a loss (0 = always).
--- A loss is dated from the first look that notices it.
+-- Reads a record with the clock that judges it, and since when Redis has known the event without a loss (0 = from its
+-- first publication). A loss is dated from the first look that notices it.
 --
 -- KEYS  1 event, 2 record
 local time = redis.call('TIME')
