@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
-use crate::harness::{Office, Wishes, all_at_once, eventually, hall, on_both_sets, redis, table};
+use crate::harness::{Office, Wishes, all_at_once, eventually, hall, insist, on_both_sets, redis, table};
 
 on_both_sets!(
     of_300_customers_for_one_seat_exactly_one_holds_it,
@@ -37,7 +37,7 @@ async fn of_300_customers_for_one_seat_exactly_one_holds_it(set: ServerSet) {
     office.sells("storm", &hall::small(1, 4)).await;
     let asked = (0..300).map(|n| {
         let client = office.customer(&format!("customer-{n}"));
-        async move { (client.reserve("storm", "key", &["A-1-1"]).await.unwrap(), client) }
+        async move { (insist(&client, "storm", "key", &["A-1-1"]).await, client) }
     });
     let answers = all_at_once(asked).await;
     let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(answer, _)| answer.status == 202);
@@ -66,7 +66,7 @@ async fn overlapping_requests_never_share_a_seat_and_never_hold_a_part(set: Serv
         let asked = pairs.into_iter().enumerate().map(|(n, pair)| {
             let client = office.customer(&format!("row-{row}-customer-{n}"));
             async move {
-                let answer = client.reserve("triangle", "key", &[&pair[0], &pair[1]]).await.unwrap();
+                let answer = insist(&client, "triangle", "key", &[&pair[0], &pair[1]]).await;
                 (answer, pair)
             }
         });
@@ -91,7 +91,7 @@ async fn a_key_used_200_times_at_once_has_one_id_one_row_and_one_message(set: Se
     let client = office.customer("impatient");
     let answers = all_at_once((0..200).map(|_| {
         let client = client.clone();
-        async move { client.reserve("keys", "one-key", &["A-1-1", "A-1-2"]).await.unwrap() }
+        async move { insist(&client, "keys", "one-key", &["A-1-1", "A-1-2"]).await }
     }))
     .await;
     let mut ids = BTreeSet::new();
@@ -180,7 +180,7 @@ async fn deliveries_repeated_and_a_topic_replayed_change_nothing(set: ServerSet)
     let asked = (0..40).map(|n| {
         let client = office.customer(&format!("customer-{n}"));
         let seats = [format!("A-{}-{}", n % 4 + 1, n % 6 + 1), format!("A-{}-{}", n % 4 + 1, (n + 1) % 6 + 1)];
-        async move { client.reserve("replay", "k", &[&seats[0], &seats[1]]).await.unwrap().status }
+        async move { insist(&client, "replay", "k", &[&seats[0], &seats[1]]).await.status }
     });
     let accepted = all_at_once(asked).await.into_iter().filter(|status| *status == 202).count();
     assert!(accepted > 0);

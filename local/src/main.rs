@@ -2,6 +2,7 @@
 
 mod serve;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 /// The ticket office on this machine: every server and function, and what stands in for API Gateway and the event source.
 #[derive(Parser)]
-#[command(name = "local", version)]
+#[command(name = "local")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -80,6 +81,7 @@ async fn main() -> ExitCode {
             EnvFilter::try_from_default_env()
                 .unwrap_or_else(|_| EnvFilter::new("warn,dynoxide=off,krafka=off,fred=off")),
         )
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let done = match cli.command {

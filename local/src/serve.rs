@@ -122,14 +122,15 @@ fn print_ready(system: &System, published: &[PublishedEvent]) -> Result<(), Fail
         return Ok(());
     };
     let (id, token) = (&event.id, token("alice", &[])?);
-    println!("\nTry it:\n");
+    println!("\nTry it in another terminal:\n");
+    println!("  TOKEN={token}\n");
     println!("  curl -s {url}/events/{id}");
     println!();
     println!("  curl -s -X POST {url}/events/{id}/reservations \\");
-    println!("    -H 'Authorization: Bearer {token}' \\");
+    println!("    -H \"Authorization: Bearer $TOKEN\" \\");
     println!("    -H 'Idempotency-Key: my-first-reservation' -d '{{\"seats\":[\"{seat}\"]}}'");
     println!();
-    println!("  curl -s {url}/reservations -H 'Authorization: Bearer {token}'");
+    println!("  curl -s {url}/reservations -H \"Authorization: Bearer $TOKEN\"");
     println!("\nCtrl-C stops everything.");
     Ok(())
 }

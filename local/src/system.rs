@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reservation_api::App;
-use reservation_persist::{DEADLINE_MARGIN, Persist, persist_batch};
+use reservation_persist::{Persist, persist_batch};
 use scheduled_jobs::{Jobs, Report, run_job};
 use serde_json::{Value, json};
 use shared::clock;
@@ -245,7 +245,7 @@ fn log(servers: &Servers) -> KrafkaLog {
 fn handler(persist: Persist, timeout: Duration) -> Handler {
     Arc::new(move |payload: Value| {
         let persist = persist.clone();
-        let deadline = Instant::now() + timeout.saturating_sub(DEADLINE_MARGIN);
+        let deadline = Instant::now() + timeout.saturating_sub(clock::DEADLINE_MARGIN);
         Box::pin(async move {
             let response = persist_batch(&persist, payload, deadline).await.map_err(|error| error.to_string())?;
             serde_json::to_value(response).map_err(|error| error.to_string())

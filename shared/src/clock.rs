@@ -15,13 +15,15 @@ pub fn wall_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// How long before Lambda's deadline work stops: what is left is reported, never lost to a time-out.
+pub const DEADLINE_MARGIN: Duration = Duration::from_secs(2);
 /// Time an invocation takes for itself where nobody says how long it has: cargo-lambda's emulator sends no moment.
 const UNKNOWN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// When an invocation that ends at `deadline_ms` (wall clock) has to be done, `margin` early. A moment that has passed
+/// When an invocation that ends at `deadline_ms` (wall clock) has to be done, [`DEADLINE_MARGIN`] early. A moment that has passed
 /// before the work begins is none: the invocation would not have been made.
-pub fn deadline(deadline_ms: u64, margin: Duration) -> Instant {
+pub fn deadline(deadline_ms: u64) -> Instant {
     let left = i64::try_from(deadline_ms).unwrap_or(i64::MAX).saturating_sub(wall_ms());
     let left = u64::try_from(left).map_or(UNKNOWN_DEADLINE, Duration::from_millis);
-    Instant::now() + left.saturating_sub(margin)
+    Instant::now() + left.saturating_sub(DEADLINE_MARGIN)
 }

@@ -1,14 +1,7 @@
 //! How a function is configured: the only place that reads the environment, once, typed; it names all that is missing.
 
-use std::time::Duration;
-
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-
 use crate::dynamodb::TableSettings;
 
-/// How long finding credentials and region may take at start.
-const AWS_CONFIG_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections to Redis where `REDIS_CONNECTIONS` does not say: an environment of classic Lambda serves one request at a time.
 const DEFAULT_REDIS_CONNECTIONS: usize = 1;
 
@@ -121,22 +114,6 @@ impl Config {
             min_hold_seconds: u32::try_from(min_hold).unwrap_or(u32::MAX),
         })
     }
-}
-
-/// AWS' shared configuration; `local` servers take any credentials and have no region.
-pub async fn aws(local: bool) -> SdkConfig {
-    if local {
-        return SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static("eu-central-1"))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-                "local", "local", None, None, "local",
-            )))
-            .build();
-    }
-    let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(crate::dynamodb::http_client());
-    let timeouts = aws_config::timeout::TimeoutConfig::builder().operation_timeout(AWS_CONFIG_TIMEOUT).build();
-    loader.timeout_config(timeouts).load().await
 }
 
 #[cfg(test)]

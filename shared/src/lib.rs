@@ -2,11 +2,13 @@
 //!
 //! - [`domain`]: pure values and rules.
 //! - [`message`]: what travels through Kafka.
+//! - [`aws`]: its shared configuration.
 //! - [`config`]: what a function is told. [`clock`]: its own time, which decides nothing.
 //! - [`redis`]: says no early. [`kafka`]: remembers. [`dynamodb`]: decides.
 //! - [`stores`]: opens all three.
 //! - [`lock`]: the general lock, for warming and jobs; a reservation never waits on it.
 
+pub mod aws;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -15,6 +15,8 @@ use crate::domain::reservation::{Outcome, Reason};
 
 /// The version this code writes, and the only one it reads.
 pub const MESSAGE_VERSION: u32 = 1;
+/// Header of every message: the reservation id, with which an outcome is matched to its request.
+pub const CORRELATION_ID: &str = "correlation-id";
 /// Largest request value it reads, in bytes. A request of twenty seats with the longest ids stays below 4 KB.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 /// Largest seat number a message may name: a bitmap that long takes Redis little more than a megabyte.
@@ -234,7 +236,7 @@ pub struct OutcomeMessage {
     /// What became of it.
     #[serde(flatten)]
     pub outcome: Outcome,
-    /// The seats asked for.
+    /// The seats as stored.
     pub seats: Vec<Seat>,
     /// When the claim was granted, in milliseconds since the epoch.
     pub held_at_ms: i64,

@@ -10,6 +10,7 @@ mod list;
 mod problem;
 mod publish;
 mod reserve;
+mod retry;
 mod routes;
 mod seat_map;
 mod show;

@@ -1,6 +1,6 @@
 //! The use case: reserve named seats. All the ifs of a reservation stand here; nothing here knows HTTP.
 //!
-//! Claim (one Redis command) → produce (acks = all) → accepted. Everything else is a retry, a refusal, or a doubt, and
+//! Claim (one Redis command) → produce (acks = all) → accepted. Everything else is a [`retry`], a refusal, or a doubt, and
 //! doubt never releases: only a produce that definitely failed gives the claim back.
 
 use std::sync::Arc;
@@ -10,16 +10,14 @@ use shared::domain::document::SectionKind;
 use shared::domain::event::{Event, Seat, Section};
 use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, ReservationId, SeatId};
 use shared::domain::money::Cents;
-use shared::domain::reservation::{Decision, Outcome, Reason, Status};
 use shared::dynamodb::rows::ReservationRow;
 use shared::kafka::Message;
-use shared::message::{Draft, Request, Terms};
+use shared::message::{CORRELATION_ID, Draft, Request, Terms};
 use shared::redis::claims::{Claim, Claimed};
 
+use crate::retry::{self, Retry};
 use crate::{App, fingerprint};
 
-/// Header of every message: what an outcome is matched with.
-const CORRELATION_ID: &str = "correlation-id";
 /// Claims one request may try: the first, one after a newer publication was read, one after a cold section was loaded.
 const MAX_ROUNDS: usize = 3;
 
@@ -87,7 +85,10 @@ pub enum Refusal {
 
 impl Refusal {
     /// Not now, for a reason of ours; the key is bound to `id` where there is one.
-    fn unavailable(id: Option<&ReservationId>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn unavailable(
+        id: Option<&ReservationId>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
         Self::Unavailable { id: id.cloned(), source: Some(source.into()) }
     }
 }
@@ -99,6 +100,7 @@ pub async fn reserve(app: &App, asked: &Reserve) -> Result<Reserved, Refusal> {
     let known = app.catalogue.get(&asked.event_id).await.map_err(|error| Refusal::unavailable(None, error))?;
     let mut event = known.ok_or(Refusal::EventNotFound)?;
 
+    let retry = |now_ms| Retry { app, id: &id, fingerprint: &fingerprint, now_ms };
     for _ in 0..MAX_ROUNDS {
         let order = order(&event, &asked.seats)?;
         let draft = draft(&event, &id, asked, &fingerprint, &order);
@@ -120,9 +122,10 @@ pub async fn reserve(app: &App, asked: &Reserve) -> Result<Reserved, Refusal> {
                 let loaded = app.warmer.warm(&event, &sections).await;
                 loaded.map_err(|error| Refusal::unavailable(None, error))?;
             }
-            Claimed::Decided { message, outcome, now_ms } => return decided(app, &id, &message, outcome, now_ms).await,
-            Claimed::Ended { message, now_ms } => return close(app, &id, &message, now_ms).await,
-            Claimed::Own { now_ms } => return own(app, &id, &fingerprint, now_ms).await,
+            Claimed::Decided { message, outcome, now_ms } => return retry(now_ms).decided(&message, outcome).await,
+            Claimed::Ended { message, now_ms } => return retry(now_ms).close(&message).await,
+            Claimed::Own { now_ms } => return retry(now_ms).own().await,
+            Claimed::KeyReused { now_ms } => return retry(now_ms).reused().await,
             refused => return Err(refusal(refused, &asked.seats)),
         }
     }
@@ -178,7 +181,7 @@ async fn produce(
     attempts: u32,
     now_ms: i64,
 ) -> Result<Reserved, Refusal> {
-    let request = read(id, &value)?;
+    let request = retry::read(id, &value)?;
     let message = Message {
         topic: app.requests_topic.clone(),
         key: Some(Bytes::copy_from_slice(id.as_str().as_bytes())),
@@ -201,83 +204,6 @@ async fn produce(
     Err(Refusal::unavailable(Some(id), error))
 }
 
-/// Answers an attempt whose outcome the record knows.
-async fn decided(
-    app: &App,
-    id: &ReservationId,
-    message: &str,
-    decision: Decision,
-    now_ms: i64,
-) -> Result<Reserved, Refusal> {
-    if let Outcome::Rejected(reason) = decision.outcome {
-        let request = read(id, message)?;
-        return Err(rejected(id, reason, decision.taken, request.max_per_customer));
-    }
-    match stored(app, id).await? {
-        Some(row) => answer(row, now_ms),
-        None => Err(Refusal::unavailable(Some(id), "a decided reservation has no row")),
-    }
-}
-
-/// Answers an attempt whose claim has ended: from the row, or, when there is none, by closing the id for good.
-async fn close(app: &App, id: &ReservationId, message: &str, now_ms: i64) -> Result<Reserved, Refusal> {
-    let request = read(id, message)?;
-    let row = match stored(app, id).await? {
-        Some(row) => row,
-        None => {
-            let lapsed = Decision::plain(Outcome::Rejected(Reason::Lapsed));
-            let closed = app.repository.reject(&request, lapsed).await;
-            closed.map_err(|error| Refusal::unavailable(Some(id), error))?
-        }
-    };
-    app.correct(&row, &request.seats).await;
-    answer(row, now_ms)
-}
-
-/// Answers an attempt whose record is gone, but which owns a seat: Redis was lost and loaded again.
-async fn own(app: &App, id: &ReservationId, fingerprint: &str, now_ms: i64) -> Result<Reserved, Refusal> {
-    match stored(app, id).await? {
-        Some(row) if row.fingerprint == fingerprint => answer(row, now_ms),
-        Some(_) => Err(Refusal::KeyReused),
-        None => Err(Refusal::unavailable(Some(id), "a claim without a record has no row yet")),
-    }
-}
-
-async fn stored(app: &App, id: &ReservationId) -> Result<Option<ReservationRow>, Refusal> {
-    app.repository.get(id).await.map_err(|error| Refusal::unavailable(Some(id), error))
-}
-
-fn read(id: &ReservationId, message: &str) -> Result<Request, Refusal> {
-    Request::from_value(message.as_bytes()).map_err(|error| Refusal::unavailable(Some(id), error))
-}
-
-/// What a stored reservation answers to a retry.
-fn answer(row: ReservationRow, now_ms: i64) -> Result<Reserved, Refusal> {
-    let id = row.reservation_id.clone();
-    match row.status.read_at(row.expires_at_ms, Some(now_ms)) {
-        Status::Held | Status::Confirmed => Ok(Reserved::Owned(row)),
-        Status::Expired => Err(Refusal::HoldExpired { id }),
-        Status::Cancelled => Err(Refusal::NotHeld { id }),
-        Status::Rejected => {
-            let reason = row.outcome.reason().unwrap_or(Reason::Lapsed);
-            Err(rejected(&id, reason, row.taken, None))
-        }
-        Status::Pending => Err(Refusal::unavailable(Some(&id), "a row is never pending")),
-    }
-}
-
-fn rejected(id: &ReservationId, reason: Reason, taken: Vec<SeatId>, limit: Option<u32>) -> Refusal {
-    let (id, bound) = (id.clone(), Some(id.clone()));
-    match reason {
-        Reason::SeatsTaken => Refusal::SeatsTaken { taken, held_by_you: Vec::new(), id: bound },
-        Reason::Contended => Refusal::Contended { id },
-        Reason::LimitReached => Refusal::LimitReached { limit, id: bound },
-        Reason::SaleNotOpen => Refusal::SaleNotOpen { opens_at_ms: None, id: bound },
-        Reason::SaleClosed => Refusal::SaleClosed { id: bound },
-        Reason::Lapsed => Refusal::Lapsed { id },
-    }
-}
-
 /// What the claim script refused, without having bound the key.
 fn refusal(refused: Claimed, asked: &[SeatId]) -> Refusal {
     let seats = |positions: Vec<usize>| positions.iter().filter_map(|at| asked.get(*at).cloned()).collect();
@@ -289,12 +215,12 @@ fn refusal(refused: Claimed, asked: &[SeatId]) -> Refusal {
         Claimed::NotOpen { opens_at_ms } => Refusal::SaleNotOpen { opens_at_ms: Some(opens_at_ms), id: None },
         Claimed::Closed => Refusal::SaleClosed { id: None },
         Claimed::Paused => Refusal::SalePaused,
-        Claimed::KeyReused => Refusal::KeyReused,
         Claimed::TooManyAttempts | Claimed::TooManyClaims => Refusal::TooManyAttempts,
         Claimed::Granted { .. }
         | Claimed::Ended { .. }
         | Claimed::Decided { .. }
         | Claimed::Own { .. }
+        | Claimed::KeyReused { .. }
         | Claimed::Stale
         | Claimed::Cold(_) => Refusal::unavailable(None, "a claim was answered twice"),
     }

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
+use shared::dynamodb::rows::ReservationRow;
 use shared::kafka::{Message, ProduceError};
-use shared::message::{MESSAGE_VERSION, OutcomeMessage, Request};
+use shared::message::{CORRELATION_ID, MESSAGE_VERSION, OutcomeMessage, Request};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -155,7 +156,7 @@ impl Batch {
                 return Ok(Some(Poison::Refused));
             }
         };
-        self.persist.log.produce(outcome(&self.persist.topics.outcomes, request, &decided)).await?;
+        self.persist.log.produce(outcome(&self.persist.topics.outcomes, &decided.row)).await?;
         self.correct(request, &decided).await;
         Ok(None)
     }
@@ -180,21 +181,20 @@ impl Batch {
     }
 }
 
-fn outcome(topic: &str, request: &Request, decided: &Decided) -> Message {
-    let row = &decided.row;
+fn outcome(topic: &str, row: &ReservationRow) -> Message {
     let id = Bytes::copy_from_slice(row.reservation_id.as_str().as_bytes());
     let value = OutcomeMessage {
         version: MESSAGE_VERSION,
         reservation_id: row.reservation_id.clone(),
         customer: row.customer.clone(),
         outcome: row.outcome,
-        seats: request.seats.clone(),
+        seats: row.seats.clone(),
         held_at_ms: row.held_at_ms,
     };
     Message {
         topic: topic.to_owned(),
         key: Some(id.clone()),
         value: Some(Bytes::from(serde_json::to_vec(&value).unwrap_or_default())),
-        headers: vec![("correlation-id".to_owned(), id)],
+        headers: vec![(CORRELATION_ID.to_owned(), id)],
     }
 }

@@ -18,6 +18,8 @@ use crate::Persist;
 /// First and longest pause before a busy table is asked again; the pause is drawn at random below a doubling bound.
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Pages of a customer's reservations, of 100 each, that are looked through for holds that ran out: more than a person has.
+const MAX_PAGES: usize = 5;
 
 /// What was decided, and what was seen on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,17 +101,24 @@ async fn reject(
     Ok(Decided { row, seen })
 }
 
-/// Expires the holds of this customer that had ended when the claim was granted. Sees one page of the newest ones.
+/// Expires the holds of this customer that had ended when the claim was granted, among the newest [`MAX_PAGES`] pages.
 async fn end_what_ran_out(persist: &Persist, request: &Request) -> Result<(), StoreError> {
-    let page = persist.repository.of_customer(&request.customer, MAX_PAGE, None).await?;
     let event = request.reservation_id.event();
-    let ran_out = page.rows.iter().filter(|row| {
-        row.reservation_id.event() == event
-            && row.status.after(Step::Expire).is_some()
-            && row.expires_at_ms <= request.held_at_ms
-    });
-    for row in ran_out {
-        persist.repository.end(row, Step::Expire, request.held_at_ms).await?;
+    let mut after = None;
+    for _ in 0..MAX_PAGES {
+        let page = persist.repository.of_customer(&request.customer, MAX_PAGE, after).await?;
+        let ran_out = page.rows.iter().filter(|row| {
+            row.reservation_id.event() == event
+                && row.status.after(Step::Expire).is_some()
+                && row.expires_at_ms <= request.held_at_ms
+        });
+        for row in ran_out {
+            persist.repository.end(row, Step::Expire, request.held_at_ms).await?;
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
     }
     Ok(())
 }

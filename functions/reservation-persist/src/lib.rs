@@ -9,7 +9,6 @@ mod decide;
 mod payload;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use shared::config::{Config, Topics};
 use shared::dynamodb::Table;
@@ -21,9 +20,6 @@ use shared::stores::{OpenError, Stores};
 
 pub use batch::{BatchResponse, persist_batch};
 pub use payload::NotKafka;
-
-/// How long before Lambda's deadline the batch stops: what is left is reported as failed, never lost to a time-out.
-pub const DEADLINE_MARGIN: Duration = Duration::from_secs(2);
 
 /// What the function works with. Cheap to clone; clones share connections.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! The Kafka function's process: telemetry, configuration, connections, and then the runtime's loop.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
-use reservation_persist::{DEADLINE_MARGIN, Persist, persist_batch};
+use reservation_persist::{Persist, persist_batch};
 use serde_json::Value;
 use shared::clock;
 use shared::config::Config;
@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
     run(service_fn(|event: LambdaEvent<Value>| {
         let persist = persist.clone();
         async move {
-            let deadline = clock::deadline(event.context.deadline, DEADLINE_MARGIN);
+            let deadline = clock::deadline(event.context.deadline);
             persist_batch(&persist, event.payload, deadline).await
         }
     }))

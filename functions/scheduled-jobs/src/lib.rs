@@ -4,8 +4,6 @@
 
 mod expire;
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::config::Config;
@@ -16,9 +14,6 @@ use shared::redis::truth::Truths;
 use tokio::time::Instant;
 
 pub use expire::Expired;
-
-/// How long before Lambda's deadline a job stops; the next run goes on.
-pub const DEADLINE_MARGIN: Duration = Duration::from_secs(2);
 
 /// What the scheduler sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -1,7 +1,7 @@
 //! The scheduled function's process: telemetry, configuration, connections, and then the runtime's loop.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
-use scheduled_jobs::{DEADLINE_MARGIN, Jobs, run_job};
+use scheduled_jobs::{Jobs, run_job};
 use serde_json::Value;
 use shared::clock;
 use shared::config::Config;
@@ -13,7 +13,7 @@ async fn main() -> Result<(), Error> {
     run(service_fn(|event: LambdaEvent<Value>| {
         let jobs = jobs.clone();
         async move {
-            let deadline = clock::deadline(event.context.deadline, DEADLINE_MARGIN);
+            let deadline = clock::deadline(event.context.deadline);
             run_job(&jobs, event.payload, clock::wall_ms(), deadline).await
         }
     }))

@@ -14,7 +14,7 @@ const ALLOWED_METHODS: &str = "DELETE,GET,POST,PUT";
 const EXPOSED_HEADERS: &str = "etag,location,retry-after";
 
 /// How long a browser may keep the answer to a preflight, in seconds.
-const PREFLIGHT_MAX_AGE: u16 = 300;
+const PREFLIGHT_MAX_AGE: u16 = 600;
 
 /// An answer of the gateway's own.
 pub(super) fn message(status: StatusCode, message: &str) -> Answer {

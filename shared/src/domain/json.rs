@@ -12,10 +12,60 @@ pub fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Invalid> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
-        let field =
-            if path == "." || error.inner().is_syntax() || error.inner().is_eof() { "body".into() } else { path };
-        Invalid::new(field, error.inner().to_string())
+        let error = error.into_inner();
+        if error.is_syntax() || error.is_eof() {
+            return Invalid::new("body", format!("is no JSON: {}", words(&error)));
+        }
+        let path = if path == "." { String::new() } else { path };
+        match (missing_field(&error), path.is_empty()) {
+            (Some(field), _) => Invalid::new(field, "is missing").within_path(&path),
+            (None, true) => Invalid::new("body", words(&error)),
+            (None, false) => Invalid::new(path, words(&error)),
+        }
     })?;
-    deserializer.end().map_err(|error| Invalid::new("body", error.to_string()))?;
+    deserializer.end().map_err(|error| Invalid::new("body", words(&error)))?;
     Ok(value)
+}
+
+/// The parser's reason without its position, which is of no use to who sent a program's output.
+fn words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or_default().to_owned()
+}
+
+/// The field a document lacks: serde names it only in words.
+fn missing_field(error: &serde_json::Error) -> Option<String> {
+    let text = words(error);
+    let field = text.strip_prefix("missing field `")?.strip_suffix('`')?;
+    Some(field.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read matters")]
+    struct Outer {
+        inner: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read matters")]
+    struct Inner {
+        id: u8,
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_by_its_path() {
+        let refused = |body: &str| from_json::<Outer>(body.as_bytes()).unwrap_err().to_string();
+        assert_eq!(refused("{}"), "inner: is missing");
+        assert_eq!(refused(r#"{"inner":[{"id":1},{}]}"#), "inner[1].id: is missing");
+        assert_eq!(refused(r#"{"inner":[{"id":"x"}]}"#), r#"inner[0].id: invalid type: string "x", expected u8"#);
+        assert_eq!(refused(r#"{"inner":[],"price":1}"#), "price: unknown field `price`, expected `inner`");
+        assert_eq!(refused("{"), "body: is no JSON: EOF while parsing an object");
+        assert_eq!(refused("{\"inner\":[]} x"), "body: trailing characters");
+    }
 }

@@ -36,6 +36,12 @@ impl Invalid {
         Self { field: field.into(), reason: reason.into() }
     }
 
+    /// The same refusal under `path`, which may be empty.
+    #[must_use]
+    pub fn within_path(self, path: &str) -> Self {
+        if path.is_empty() { self } else { self.within(path) }
+    }
+
     /// The same refusal, seen from the document that holds the field at `parent`.
     #[must_use]
     pub fn within(mut self, parent: &str) -> Self {

@@ -17,7 +17,6 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -101,9 +100,8 @@ pub struct Table {
 impl Table {
     /// Prepares a client; the first call opens the connection.
     pub async fn new(settings: &TableSettings) -> Self {
-        let shared = crate::config::aws(settings.endpoint.is_some()).await;
+        let shared = crate::aws::config(settings.endpoint.is_some()).await;
         let mut config = aws_sdk_dynamodb::config::Builder::from(&shared)
-            .http_client(http_client())
             .retry_config(RetryConfig::standard().with_max_attempts(SDK_ATTEMPTS))
             .timeout_config(
                 TimeoutConfig::builder()
@@ -144,9 +142,4 @@ impl Table {
     pub fn raw(&self) -> (&Client, &str) {
         (&self.client, &self.name)
     }
-}
-
-/// The HTTP client of every AWS call: rustls on ring, like every other TLS connection here.
-pub fn http_client() -> aws_sdk_dynamodb::config::SharedHttpClient {
-    aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }

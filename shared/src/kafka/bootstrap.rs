@@ -64,10 +64,8 @@ pub async fn open(config: &KafkaConfig) -> Result<KrafkaLog, DiscoverError> {
     let servers = match &config.bootstrap_servers {
         Some(servers) => servers.clone(),
         None => {
-            let aws = crate::config::aws(false).await;
-            let client = Client::from_conf(
-                aws_sdk_kafka::config::Builder::from(&aws).http_client(crate::dynamodb::http_client()).build(),
-            );
+            let aws = crate::aws::config(false).await;
+            let client = Client::from_conf(aws_sdk_kafka::config::Builder::from(&aws).build());
             discover(&client, cluster_arn).await?
         }
     };

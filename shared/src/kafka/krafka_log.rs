@@ -7,9 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region};
 use aws_sdk_kafka::config::{ProvideCredentials, SharedCredentialsProvider};
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use futures_util::future::BoxFuture;
 use krafka::auth::{AuthConfig, AwsMskIamCredentials};
 use krafka::error::KrafkaError;
@@ -259,7 +257,7 @@ fn msk_iam(region: String) -> AuthConfig {
     AuthConfig::aws_msk_iam_provider(move || {
         let (region, chain) = (region.clone(), Arc::clone(&chain));
         async move {
-            let provider = chain.get_or_init(|| default_chain(region.clone())).await;
+            let provider = chain.get_or_init(|| async { crate::aws::config(false).await.credentials_provider() }).await;
             let provider =
                 provider.as_ref().ok_or_else(|| KrafkaError::auth("the AWS SDK has no credentials provider"))?;
             let found = provider
@@ -273,16 +271,4 @@ fn msk_iam(region: String) -> AuthConfig {
             })
         }
     })
-}
-
-async fn default_chain(region: String) -> Option<SharedCredentialsProvider> {
-    // Named here because the SDK's own default client would link a second TLS library.
-    let http =
-        aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https();
-    aws_config::defaults(BehaviorVersion::latest())
-        .region(Region::new(region))
-        .http_client(http)
-        .load()
-        .await
-        .credentials_provider()
 }

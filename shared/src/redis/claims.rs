@@ -67,7 +67,10 @@ pub enum Claimed {
         now_ms: i64,
     },
     /// Another body was sent under this key.
-    KeyReused,
+    KeyReused {
+        /// Redis' time, in milliseconds since the epoch.
+        now_ms: i64,
+    },
     /// More than [`MAX_ATTEMPTS`] under this key.
     TooManyAttempts,
     /// More than [`MAX_CLAIMS_PER_MINUTE`] of this customer.
@@ -207,7 +210,7 @@ fn read_reply(reply: &[String], sections: &SectionsOf<'_>) -> Option<Claimed> {
             Claimed::Decided { message: text(1)?, outcome: Decision::from_json(reply.get(2)?)?, now_ms: number(3)? }
         }
         "own" => Claimed::Own { now_ms: number(1)? },
-        "reused" => Claimed::KeyReused,
+        "reused" => Claimed::KeyReused { now_ms: number(1)? },
         "too-many-attempts" => Claimed::TooManyAttempts,
         "too-many-claims" => Claimed::TooManyClaims,
         "stale" => Claimed::Stale,

@@ -27,7 +27,7 @@ end
 local message = redis.call('HGET', record, 'message')
 if message then
   local first = cjson.decode(message)
-  if first.fingerprint ~= fingerprint then return { 'reused' } end
+  if first.fingerprint ~= fingerprint then return { 'reused', tostring(now) } end
   local outcome = redis.call('HGET', record, 'outcome')
   if outcome then return { 'decided', message, outcome, tostring(now) } end
   local attempts = redis.call('HINCRBY', record, 'attempts', 1)
