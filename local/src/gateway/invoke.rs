@@ -35,7 +35,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(29);
 
 /// Invocations at once, the function's concurrency: one process stands for all of Lambda's environments here, and a crowd
 /// waits at the door, as it would for those, and not inside with its stores' deadlines already running.
-const CONCURRENCY: usize = 32;
+pub(super) const CONCURRENCY: usize = 32;
 
 /// The function, and the key of those who may call it.
 pub(super) struct Function {

@@ -1,5 +1,7 @@
 //! A little function behind the gateway: what reaches it, what does not, and what comes back.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::{
@@ -20,6 +22,7 @@ use lambda_http::{RequestExt, request::RequestContext};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use super::invoke::CONCURRENCY;
 use super::*;
 use crate::{
     jwt::{issue, tests::signed},
@@ -28,9 +31,6 @@ use crate::{
 
 const KEY: &str = "a development key";
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// More at once than the function can be expected to have answered, few enough for 1,024 file descriptors.
-const CONNECTIONS: usize = 300;
 
 async fn whoami(request: AxumRequest) -> Json<Value> {
     let RequestContext::ApiGatewayV2(context) = request.request_context_ref().unwrap() else { unreachable!() };
@@ -278,21 +278,24 @@ async fn a_preflight_needs_no_token_and_answers_show_their_headers() {
     assert!(!headers.contains_key("access-control-allow-origin"));
 }
 
-/// Nobody is answered before everybody has asked, so all of them are served at once.
+/// Nobody is answered before the function is full, and hundreds more are at the door by then.
 #[tokio::test]
-async fn hundreds_are_served_at_once() {
-    let everybody = Arc::new(tokio::sync::Barrier::new(CONNECTIONS));
-    let wait = move || {
-        let everybody = Arc::clone(&everybody);
+async fn hundreds_are_served_and_as_many_at_once_as_there_is_room() {
+    let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let full = Arc::new(tokio::sync::Barrier::new(CONCURRENCY));
+    let seen = Arc::clone(&most);
+    let handler = move || {
+        let (inside, most, full) = (Arc::clone(&inside), Arc::clone(&seen), Arc::clone(&full));
         async move {
-            everybody.wait().await;
+            most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            full.wait().await;
+            inside.fetch_sub(1, Ordering::SeqCst);
         }
     };
-    let caller = Caller::of(Router::new().route("/health", get(wait))).await;
-    for round in 0..2 {
-        let answers = join_all((0..CONNECTIONS).map(|_| caller.get("/health", &[]))).await;
-        assert!(answers.iter().all(|(status, _)| *status == StatusCode::OK), "round {round}");
-    }
+    let caller = Caller::of(Router::new().route("/health", get(handler))).await;
+    let answers = join_all((0..10 * CONCURRENCY).map(|_| caller.get("/health", &[]))).await;
+    assert!(answers.iter().all(|(status, _)| *status == StatusCode::OK));
+    assert_eq!(most.load(Ordering::SeqCst), CONCURRENCY);
 }
 
 #[tokio::test]
