@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without ends it where it is missing")]
 
+mod claims;
 mod harness;
+mod loading;
 mod reservations;

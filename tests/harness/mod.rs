@@ -1,11 +1,13 @@
 //! What every test stands on: a system of its own, an event to sell, and waiting for conditions instead of sleeping.
 //!
 //! - [`Office`]: a running system. [`hall`]: small events. [`redis`]: a plain connection to look at Redis with.
+//! - [`scripts`]: Redis alone with the product's scripts.
 //! - [`table`]: reads the whole table. [`topic`]: reads a whole topic.
 //! - [`eventually`]: polls a condition with a bound.
 
 pub mod hall;
 pub mod redis;
+pub mod scripts;
 pub mod table;
 pub mod topic;
 
