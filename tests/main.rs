@@ -5,4 +5,5 @@
 mod claims;
 mod harness;
 mod loading;
+mod locks;
 mod reservations;
