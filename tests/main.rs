@@ -6,4 +6,5 @@ mod claims;
 mod harness;
 mod loading;
 mod locks;
+mod redis_faults;
 mod reservations;

@@ -1,8 +1,11 @@
 //! The claim script, on a real Redis: every answer it has, and that it takes all or nothing.
 //!
 //! [`give_back`]: what a definite failure undoes. [`truths`]: what DynamoDB decided flows back. [`model`]: random
-//! interleavings against a small model. [`memory`]: what all of it weighs.
+//! interleavings against a small model. [`memory`]: what all of it weighs. [`cost`]: what a request costs. [`control`]: that the
+//! storms see a claim without its guard.
 
+mod control;
+mod cost;
 mod give_back;
 mod memory;
 mod model;
