@@ -1,4 +1,10 @@
 //! The integration tests: the whole system, on both sets of servers. A module per feature; names are sentences.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot go on without ends it where it is missing")]
+
+mod claims;
 mod harness;
+mod loading;
+mod locks;
+mod redis_faults;
 mod reservations;

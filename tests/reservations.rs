@@ -6,11 +6,10 @@ use axum::http::Method;
 use local::client::{Answer, ApiClient};
 use local::servers::ServerSet;
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 
-use crate::harness::{Office, Wishes, all_at_once, eventually, hall, insist, on_both_sets, redis, table};
+use crate::harness::{Office, Wishes, all_at_once, eventually, hall, on_both_sets, redis, storm, table};
 
 on_both_sets!(
     of_300_customers_for_one_seat_exactly_one_holds_it,
@@ -35,18 +34,9 @@ async fn outcome(client: &ApiClient, id: &str) -> Answer {
 async fn of_300_customers_for_one_seat_exactly_one_holds_it(set: ServerSet) {
     let office = Office::open(set).await;
     office.sells("storm", &hall::small(1, 4)).await;
-    let asked = (0..300).map(|n| {
-        let client = office.customer(&format!("customer-{n}"));
-        async move { (insist(&client, "storm", "key", &["A-1-1"]).await, client) }
-    });
-    let answers = all_at_once(asked).await;
-    let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(answer, _)| answer.status == 202);
-    assert_eq!(won.len(), 1);
-    for (answer, _) in &lost {
-        assert_eq!((answer.status, answer.text("type")), (409, Some("seats-taken")), "{}", answer.body);
-        assert_eq!(answer.body["taken"], json!(["A-1-1"]));
-    }
-    let held = outcome(&won[0].1, won[0].0.text("reservation_id").unwrap()).await;
+    let answers = storm::on_one_seat(&office, "storm", "A-1-1", 300).await;
+    let (winner, won) = storm::one_winner(&answers, "A-1-1").unwrap();
+    let held = outcome(winner, won.text("reservation_id").unwrap()).await;
     assert_eq!(held.body["status"], "HELD");
     assert_eq!(office.seat_status("storm", "A-1-1").await, "held");
     office.close().await;
@@ -60,24 +50,7 @@ async fn overlapping_requests_never_share_a_seat_and_never_hold_a_part(set: Serv
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     for row in 1..=ROUNDS {
-        let seat = |n: usize| format!("A-{row}-{}", n % 3 + 1);
-        let mut pairs: Vec<[String; 2]> = (0..9).map(|n| [seat(n), seat(n + 1)]).collect();
-        pairs.shuffle(&mut random);
-        let asked = pairs.into_iter().enumerate().map(|(n, pair)| {
-            let client = office.customer(&format!("row-{row}-customer-{n}"));
-            async move {
-                let answer = insist(&client, "triangle", "key", &[&pair[0], &pair[1]]).await;
-                (answer, pair)
-            }
-        });
-        let answers = all_at_once(asked).await;
-        let won: Vec<_> = answers.iter().filter(|(answer, _)| answer.status == 202).collect();
-        assert_eq!(won.len(), 1, "row {row}: two of three seats can be had once");
-        let held: BTreeSet<&String> = won.iter().flat_map(|(_, pair)| pair).collect();
-        for n in 0..3 {
-            let expected = if held.contains(&seat(n)) { "held" } else { "free" };
-            assert_eq!(office.seat_status("triangle", &seat(n)).await, expected, "row {row}");
-        }
+        storm::triangle(&office, "triangle", row, &mut random).await.unwrap();
     }
     office.drained().await;
     let map = office.system.anyone().get("/events/triangle").await.unwrap();
@@ -91,7 +64,7 @@ async fn a_key_used_200_times_at_once_has_one_id_one_row_and_one_message(set: Se
     let client = office.customer("impatient");
     let answers = all_at_once((0..200).map(|_| {
         let client = client.clone();
-        async move { insist(&client, "keys", "one-key", &["A-1-1", "A-1-2"]).await }
+        async move { storm::insist(&client, "keys", "one-key", &["A-1-1", "A-1-2"]).await }
     }))
     .await;
     let mut ids = BTreeSet::new();
@@ -180,7 +153,7 @@ async fn deliveries_repeated_and_a_topic_replayed_change_nothing(set: ServerSet)
     let asked = (0..40).map(|n| {
         let client = office.customer(&format!("customer-{n}"));
         let seats = [format!("A-{}-{}", n % 4 + 1, n % 6 + 1), format!("A-{}-{}", n % 4 + 1, (n + 1) % 6 + 1)];
-        async move { insist(&client, "replay", "k", &[&seats[0], &seats[1]]).await.status }
+        async move { storm::insist(&client, "replay", "k", &[&seats[0], &seats[1]]).await.status }
     });
     let accepted = all_at_once(asked).await.into_iter().filter(|status| *status == 202).count();
     assert!(accepted > 0);

@@ -27,6 +27,7 @@ pub fn settings(servers: ServerSet) -> SystemSettings {
         ticking: true,
         deliveries: 1,
         wrap_log: None,
+        front_redis: None,
     }
 }
 

@@ -40,6 +40,9 @@ const TOKEN_VALID: Duration = Duration::from_secs(24 * 3_600);
 /// Puts something around the API's request log: tests let it fail.
 pub type WrapLog = Box<dyn FnOnce(Arc<dyn RequestLog>) -> Arc<dyn RequestLog> + Send>;
 
+/// Puts something in front of Redis: is told its URL and names the one the functions connect to. For tests.
+pub type FrontRedis = Box<dyn FnOnce(&str) -> String + Send>;
+
 /// How a system is set up.
 pub struct SystemSettings {
     /// Which servers.
@@ -54,6 +57,8 @@ pub struct SystemSettings {
     pub deliveries: usize,
     /// Put around the API's request log.
     pub wrap_log: Option<WrapLog>,
+    /// Put in front of Redis.
+    pub front_redis: Option<FrontRedis>,
 }
 
 /// Why a system did not start, or does not do what it was asked. One line each.
@@ -104,7 +109,11 @@ impl System {
     /// The first thing that did not start; what had started is stopped.
     pub async fn start(settings: SystemSettings, listener: TcpListener) -> Result<Self, SystemError> {
         let servers = Servers::start(settings.servers, &settings.cache_dir).await?;
-        let environment = environment(&servers, &settings.namespace);
+        let redis_url = match settings.front_redis {
+            Some(front) => front(&servers.redis_url()),
+            None => servers.redis_url(),
+        };
+        let environment = environment(&servers, redis_url, &settings.namespace);
         let lookup: HashMap<&str, String> = environment.iter().cloned().collect();
         let config = Config::read(|name| lookup.get(name).cloned())?;
         let topics = config.kafka.topics.clone();
@@ -223,12 +232,12 @@ pub fn token(customer: &str, scopes: &[&str]) -> Result<String, SystemError> {
     Ok(jwt::issue(DEVELOPMENT_KEY, customer, &scopes, TOKEN_VALID)?)
 }
 
-fn environment(servers: &Servers, namespace: &str) -> Vec<(&'static str, String)> {
+fn environment(servers: &Servers, redis_url: String, namespace: &str) -> Vec<(&'static str, String)> {
     let named = |name: &str| if namespace.is_empty() { name.to_owned() } else { format!("{name}-{namespace}") };
     vec![
         ("TABLE_NAME", named("tickets")),
         ("DYNAMODB_ENDPOINT", servers.dynamodb_endpoint()),
-        ("REDIS_URL", servers.redis_url()),
+        ("REDIS_URL", redis_url),
         ("KAFKA_BOOTSTRAP_SERVERS", servers.kafka_bootstrap()),
         ("KAFKA_SECURITY", "plaintext".to_owned()),
         ("REQUESTS_TOPIC", named("reservation-requests")),

@@ -1,11 +1,17 @@
 //! What every test stands on: a system of its own, an event to sell, and waiting for conditions instead of sleeping.
 //!
 //! - [`Office`]: a running system. [`hall`]: small events. [`redis`]: a plain connection to look at Redis with.
+//! - [`scripts`]: Redis alone with the product's scripts. [`monitor`]: what Redis was asked. [`proxy`]: the wire to Redis,
+//!   to be cut and tampered with. [`storm`]: crowds, and what must hold after them.
 //! - [`table`]: reads the whole table. [`topic`]: reads a whole topic.
 //! - [`eventually`]: polls a condition with a bound.
 
 pub mod hall;
+pub mod monitor;
+pub mod proxy;
 pub mod redis;
+pub mod scripts;
+pub mod storm;
 pub mod table;
 pub mod topic;
 
@@ -16,7 +22,7 @@ use axum::http::Method;
 use local::client::{Answer, ApiClient};
 use local::config::cache_dir;
 use local::servers::ServerSet;
-use local::system::{System, SystemSettings, WrapLog};
+use local::system::{FrontRedis, System, SystemSettings, WrapLog};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, interval};
@@ -61,12 +67,14 @@ pub struct Wishes {
     pub deliveries: usize,
     /// Put around the API's request log.
     pub wrap_log: Option<WrapLog>,
+    /// Put in front of Redis.
+    pub front_redis: Option<FrontRedis>,
 }
 
 impl Wishes {
     /// Nothing unusual.
     pub fn plain(set: ServerSet) -> Self {
-        Self { set, ticking: false, deliveries: 1, wrap_log: None }
+        Self { set, ticking: false, deliveries: 1, wrap_log: None, front_redis: None }
     }
 }
 
@@ -86,6 +94,7 @@ impl Office {
             ticking: wishes.ticking,
             deliveries: wishes.deliveries,
             wrap_log: wishes.wrap_log,
+            front_redis: wishes.front_redis,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let system = System::start(settings, listener).await.unwrap_or_else(|error| panic!("{error}"));
@@ -141,19 +150,6 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: 
         }
         assert!(Instant::now() < until, "not within {PATIENCE:?}: {what}");
     }
-}
-
-/// Reserves as a customer does who means it: a 503 ("not now", as on this overloaded machine) is followed by the same
-/// request under the same key. Answers the first answer that is none.
-pub async fn insist(client: &ApiClient, event: &str, key: &str, seats: &[&str]) -> Answer {
-    eventually("an answer other than 503", || async {
-        let answer = client.reserve(event, key, seats).await.unwrap();
-        if answer.status == 503 {
-            assert_eq!(answer.header("retry-after"), Some("1"), "{}", answer.body);
-        }
-        (answer.status != 503).then_some(answer)
-    })
-    .await
 }
 
 /// Runs all futures at once on tasks of their own and returns what they bring, in order.

@@ -9,7 +9,7 @@
 //! | `t1:{e}:s:<section>:claims` | hash | seat number → `<expiry, 13 digits of ms>:<uuid>`; `@loaded` (s), `@load` (nonce) |
 //! | `t1:{e}:s:<section>:taken` | bitmap | sold or blocked, one bit a seat |
 //! | `t1:{e}:s:<section>:blocked` | bitmap | the blocked ones among them; absent while nothing is blocked |
-//! | `t1:{e}:r:<uuid>` | hash | message, attempts, outcome; lives a day |
+//! | `t1:{e}:r:<uuid>` | string | three lines: attempts, outcome (empty = none yet), message; lives a day. A hash of the three weighs half as much again |
 //! | `t1:{e}:c:<customer>` | hash | uuid → `<expiry in ms, 0 = for good>:<seats>`; `@rate` → `<minute>:<claims>` |
 //! | `t1:{e}:lock:<name>` | string | the general lock |
 

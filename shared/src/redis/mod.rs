@@ -33,9 +33,13 @@ const INIT_WAIT: Duration = Duration::from_millis(1_500);
 const UNRESPONSIVE: Duration = Duration::from_millis(500);
 /// How often that is looked at.
 const UNRESPONSIVE_INTERVAL: Duration = Duration::from_millis(100);
-/// Delays between reconnection attempts, in ms: Redis back means a working claim within a second.
-const RECONNECT_MIN_MS: u32 = 50;
+/// Delays between reconnection attempts, in ms. The first is short, for a connection that died while Redis lives: a command
+/// has to find its way over the new one within [`COMMAND_TIMEOUT`]. The longest lets a Redis that is back claim within a
+/// second.
+const RECONNECT_MIN_MS: u32 = 5;
 const RECONNECT_MAX_MS: u32 = 400;
+/// Most that is added to such a delay at random, in ms: fred's own 100 would take a good part of a command's time.
+const RECONNECT_JITTER_MS: u32 = 20;
 /// How often a command is sent, the first time included: once more after a connection was lost. Every script here is
 /// idempotent for its reservation, so a resend is safe.
 const COMMAND_ATTEMPTS: u32 = 2;
@@ -88,6 +92,8 @@ impl Redis {
     pub async fn connect(url: &str, connections: usize) -> Result<Self, RedisError> {
         let mut config = Config::from_url(url).map_err(RedisError::Unavailable)?;
         config.fail_fast = false;
+        let mut policy = ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2);
+        policy.set_jitter(RECONNECT_JITTER_MS);
         let pool = Builder::from_config(config)
             .with_performance_config(|performance| performance.default_command_timeout = COMMAND_TIMEOUT)
             .with_connection_config(|connection| {
@@ -100,7 +106,7 @@ impl Redis {
                 connection.unresponsive =
                     UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE), interval: UNRESPONSIVE_INTERVAL };
             })
-            .set_policy(ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2))
+            .set_policy(policy)
             .build_pool(connections.max(1))
             .map_err(RedisError::Unavailable)?;
         pool.connect_pool();

@@ -1,5 +1,5 @@
 -- The claim: checks the sale, the limit and every seat, and takes all of them or none. One round trip says yes or no.
--- Structures: see keys.rs. A claim is "<expiry, 13 digits of ms>:<reservation uuid>".
+-- Structures: see keys.rs. A claim is "<expiry, 13 digits of ms>:<reservation uuid>", a record three lines of text.
 --
 -- KEYS  1 event, 2 record, 3 customer, then per section of the request: claims, taken
 -- ARGV  1 version, 2 state, 3 opens_at, 4 closes_at, 5 limit ('' = none)   the caller's view of the event
@@ -24,14 +24,14 @@ local function owner_of(section, number)
 end
 
 -- A known attempt: never a second claim, never a longer lease.
-local message = redis.call('HGET', record, 'message')
-if message then
-  local first = cjson.decode(message)
-  if first.fingerprint ~= fingerprint then return { 'reused', tostring(now) } end
-  local outcome = redis.call('HGET', record, 'outcome')
-  if outcome then return { 'decided', message, outcome, tostring(now) } end
-  local attempts = redis.call('HINCRBY', record, 'attempts', 1)
+local known = redis.call('GET', record)
+if known then
+  local attempts, outcome, message = string.match(known, '^(%d+)\n([^\n]*)\n(.*)$')
+  if cjson.decode(message).fingerprint ~= fingerprint then return { 'reused', tostring(now) } end
+  if outcome ~= '' then return { 'decided', message, outcome, tostring(now) } end
+  attempts = tonumber(attempts) + 1
   if attempts > tonumber(ARGV[11]) then return { 'too-many-attempts' } end
+  redis.call('SET', record, attempts .. '\n\n' .. message, 'KEEPTTL')
   for i = FIRST_SEAT, #ARGV, 2 do
     if owner_of(tonumber(ARGV[i]), ARGV[i + 1]) ~= uuid then return { 'ended', message, tostring(now) } end
   end
@@ -94,7 +94,6 @@ for i = FIRST_SEAT, #ARGV, 2 do
   redis.call('HSET', claims_key(tonumber(ARGV[i])), ARGV[i + 1], claim)
 end
 redis.call('HSET', customer, uuid, string.format('%d:%d', expires, seats), '@rate', minute .. ':' .. (this_minute + 1))
-message = ARGV[9] .. string.format(',"held_at_ms":%d,"expires_at_ms":%d}', now, expires)
-redis.call('HSET', record, 'message', message, 'attempts', 1)
-redis.call('EXPIRE', record, ARGV[10])
+local message = ARGV[9] .. string.format(',"held_at_ms":%d,"expires_at_ms":%d}', now, expires)
+redis.call('SET', record, '1\n\n' .. message, 'EX', ARGV[10])
 return { 'granted', message, '1', tostring(now) }

@@ -4,8 +4,9 @@
 -- KEYS  1 record, 2 customer, then per section: claims
 -- ARGV  1 uuid, 2 held_at_ms, then per seat: index of its section (from 0), number
 local record, uuid = KEYS[1], ARGV[1]
-local message = redis.call('HGET', record, 'message')
-if not message or redis.call('HGET', record, 'attempts') ~= '1' or redis.call('HEXISTS', record, 'outcome') == 1 then return 0 end
+-- Attempts and outcome are the record's first two lines.
+local message = string.match(redis.call('GET', record) or '', '^1\n\n(.*)$')
+if not message then return 0 end
 if cjson.decode(message).held_at_ms ~= tonumber(ARGV[2]) then return 0 end
 for i = 3, #ARGV, 2 do
   local claims = KEYS[3 + tonumber(ARGV[i])]

@@ -18,10 +18,14 @@ if step == 'end' then
   return 'ok'
 end
 for i = 3, #ARGV, 4 do
-  local number, state = ARGV[i], ARGV[i + 1]
-  if redis.call('HEXISTS', claims, number) == 0 then
+  local number, state, owner = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local known = redis.call('HGET', claims, number)
+  -- What a correction wrote meanwhile stays; that somebody has the seat no longer says nothing about another holder.
+  local news = not known
+    or (state == 'held' and string.sub(known, 1, 13) == '0000000000000' and string.sub(known, 15) ~= owner)
+  if news then
     if state == 'held' then
-      redis.call('HSET', claims, number, string.format('%013d', tonumber(ARGV[i + 3])) .. ':' .. ARGV[i + 2])
+      redis.call('HSET', claims, number, string.format('%013d', tonumber(ARGV[i + 3])) .. ':' .. owner)
     else
       redis.call('SETBIT', KEYS[2], number, 1)
       if state == 'blocked' then redis.call('SETBIT', KEYS[3], number, 1) end

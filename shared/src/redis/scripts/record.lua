@@ -5,5 +5,5 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('HSETNX', KEYS[1], 'since', now)
-local record = redis.call('HMGET', KEYS[2], 'message', 'outcome')
-return { tostring(now), redis.call('HGET', KEYS[1], 'since'), record[1] or '', record[2] or '' }
+local outcome, message = string.match(redis.call('GET', KEYS[2]) or '', '^%d+\n([^\n]*)\n(.*)$')
+return { tostring(now), redis.call('HGET', KEYS[1], 'since'), message or '', outcome or '' }

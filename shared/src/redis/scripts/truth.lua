@@ -9,10 +9,11 @@ local uuid = ARGV[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local function forget(claims, number)
-  -- While a load is under way an absence would be filled from a read that may be older than this truth.
+-- Frees a seat. While a load is under way the owner who lost it is noted, under an expiry of 0: the loader may have read
+-- him as the owner before this truth was so.
+local function free(claims, number, owner)
   if redis.call('HEXISTS', claims, '@load') == 1 then
-    redis.call('HSET', claims, number, '0000000000000:-')
+    redis.call('HSET', claims, number, '0000000000000:' .. owner)
   else
     redis.call('HDEL', claims, number)
   end
@@ -33,22 +34,23 @@ for i = 4, #ARGV, 6 do
     local foreign = live and claimant ~= uuid and claimant ~= owner
     if state == 'sold' then
       redis.call('SETBIT', taken, number, 1)
-      if foreign then redis.call('SADD', dirty, ARGV[i + 1]) elseif claim then forget(claims, number) end
+      if foreign then redis.call('SADD', dirty, ARGV[i + 1]) else free(claims, number, owner) end
     elseif state == 'held' and expiry > now then
       if foreign and owner ~= uuid then
         redis.call('SADD', dirty, ARGV[i + 1])
       else
         redis.call('HSET', claims, number, string.format('%013d', expiry) .. ':' .. owner)
       end
-    elseif claim and not foreign then
+    elseif not foreign then
       -- Free, or a hold that has run out: only this reservation's own claim, or the ended hold's, goes.
-      forget(claims, number)
+      free(claims, number, owner)
     end
   end
 end
 
 if ARGV[3] == '' then redis.call('HDEL', customer, uuid) else redis.call('HSET', customer, uuid, ARGV[3]) end
-if ARGV[2] ~= '' and redis.call('EXISTS', record) == 1 then
-  redis.call('HSET', record, 'outcome', ARGV[2])
+if ARGV[2] ~= '' then
+  local attempts, message = string.match(redis.call('GET', record) or '', '^(%d+)\n[^\n]*\n(.*)$')
+  if message then redis.call('SET', record, attempts .. '\n' .. ARGV[2] .. '\n' .. message, 'KEEPTTL') end
 end
 return 1

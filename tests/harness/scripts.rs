@@ -1,0 +1,158 @@
+//! Redis alone, with the product's scripts and an event to try them on: what is under test is one script, not the system.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use fred::clients::Client;
+use local::servers;
+use serde_json::Value;
+use shared::domain::document::EventDocument;
+use shared::domain::event::{Event, Seat};
+use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, ReservationId, SeatId};
+use shared::domain::layout::Layout;
+use shared::domain::money::Cents;
+use shared::message::{Draft, Request, Terms};
+use shared::redis::claims::{Claim, Claimed, Claims};
+use shared::redis::loading::Loading;
+use shared::redis::seat_map::{Availability, SeatMaps};
+use shared::redis::truth::Truths;
+use shared::redis::{Redis, keys};
+
+use super::redis;
+
+/// A Redis of one test's own and everything the product does with it.
+pub struct Scripts {
+    /// The server; dropping it kills it.
+    _server: servers::Redis,
+    /// The product's connections.
+    pub redis: Redis,
+    /// Claims.
+    pub claims: Claims,
+    /// Truths.
+    pub truths: Truths,
+    /// Publications and loads.
+    pub loading: Loading,
+    /// Seat maps.
+    pub maps: SeatMaps,
+    /// The test's own connection.
+    pub raw: Client,
+}
+
+impl Scripts {
+    /// Starts an empty Redis.
+    pub async fn start() -> Self {
+        let server = servers::Redis::start().await.unwrap();
+        let redis = Redis::connect(&server.url(), 1).await.unwrap();
+        let raw = redis::connect(&server.url()).await;
+        Self {
+            claims: Claims::new(redis.clone()),
+            truths: Truths::new(redis.clone()),
+            loading: Loading::new(redis.clone()),
+            maps: SeatMaps::new(redis.clone()),
+            _server: server,
+            redis,
+            raw,
+        }
+    }
+
+    /// The same with a first publication of `document`.
+    pub async fn selling(document: &Value) -> (Self, Event) {
+        let scripts = Self::start().await;
+        let event = event("hall", 1, document);
+        scripts.loading.publish(&event).await.unwrap();
+        (scripts, event)
+    }
+
+    /// Claims.
+    pub async fn claim(&self, event: &Event, attempt: &Attempt) -> Claimed {
+        let Attempt { id, customer, fingerprint, seats, .. } = attempt;
+        let draft = attempt.draft(event);
+        self.claims.claim(Claim { event, id, customer, fingerprint, seats, draft: &draft }).await.unwrap()
+    }
+
+    /// Claims what must be granted, and returns the message with the attempts.
+    pub async fn granted(&self, event: &Event, attempt: &Attempt) -> (String, u32) {
+        match self.claim(event, attempt).await {
+            Claimed::Granted { message, attempts, .. } => (message, attempts),
+            refused => panic!("{refused:?}"),
+        }
+    }
+
+    /// Sends a command as it would be typed.
+    pub async fn command<T: fred::types::FromValue>(&self, words: &[&str]) -> T {
+        redis::command(&self.raw, words).await
+    }
+
+    /// What the claims hash of a section holds under a seat's number.
+    pub async fn entry(&self, event: &Event, seat: &str) -> Option<String> {
+        let seat = SeatId::parse(seat).unwrap();
+        let number = event.locate(&seat).unwrap().0.number.to_string();
+        self.command(&["HGET", &keys::claims(&event.id, seat.section()), &number]).await
+    }
+
+    /// What the seat map shows of a seat; `None` = its section is cold.
+    pub async fn shown(&self, event: &Event, seat: &str) -> Option<Availability> {
+        let (seat, section) = event.locate(&SeatId::parse(seat).unwrap()).unwrap();
+        let read = self.maps.read(event, &[section]).await.unwrap();
+        read.sections[0].as_ref().map(|state| state.seat(seat.number))
+    }
+}
+
+/// The event a document makes when it is published for the first time, under any version.
+pub fn event(id: &str, version: u64, document: &Value) -> Event {
+    let document = EventDocument::parse(&serde_json::to_vec(document).unwrap(), 1).unwrap();
+    let layout = |section| (version, Arc::new(Layout::first(section)));
+    let layouts: HashMap<_, _> =
+        document.sections.iter().map(|section| (section.id.clone(), layout(section))).collect();
+    Event::new(EventId::parse(id).unwrap(), version, document, &layouts).unwrap()
+}
+
+/// The same event with holds that end as they begin: a lease that has run out, without the wait.
+pub fn without_a_lease(event: &Event) -> Event {
+    let mut event = event.clone();
+    event.document.hold_seconds = 0;
+    event
+}
+
+/// An attempt to reserve.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Derived from event, customer and key.
+    pub id: ReservationId,
+    /// Whose it is.
+    pub customer: CustomerId,
+    /// Stands for the body.
+    pub fingerprint: String,
+    /// What is asked for.
+    pub seats: Vec<Seat>,
+}
+
+impl Attempt {
+    /// Of `customer` under `key`.
+    pub fn new(event: &Event, customer: &str, key: &str, seats: &[&str]) -> Self {
+        let customer = CustomerId::parse(customer).unwrap();
+        let locate = |seat: &&str| event.locate(&SeatId::parse(seat).unwrap()).unwrap().0;
+        Self {
+            id: ReservationId::derive(&event.id, &customer, &IdempotencyKey::parse(key).unwrap()),
+            customer,
+            fingerprint: seats.join(","),
+            seats: seats.iter().map(locate).collect(),
+        }
+    }
+
+    fn draft(&self, event: &Event) -> Draft {
+        let terms = Terms {
+            layout_version: event.version,
+            amount: Cents::ZERO,
+            currency: event.document.currency,
+            max_per_customer: event.document.max_per_customer,
+            sale: event.document.sale,
+        };
+        Draft::new(self.id.clone(), self.customer.clone(), self.fingerprint.clone(), self.seats.clone(), &terms)
+    }
+}
+
+/// The request a message carries, also where its hold ended as it began.
+pub fn request(message: &str) -> Request {
+    serde_json::from_str(message).unwrap()
+}

@@ -1,0 +1,138 @@
+//! The general lock, on a real Redis: one holder a key, all keys or none, and an end by release or by its lease.
+
+use std::time::Duration;
+
+use shared::domain::ids::EventId;
+use shared::lock::{Guard, Lock, Released};
+use shared::redis::keys;
+
+use crate::harness::eventually;
+use crate::harness::scripts::Scripts;
+
+/// A lease that outlasts every test.
+const LONG: Duration = Duration::from_secs(600);
+/// A lease that is seen to end.
+const SHORT: Duration = Duration::from_millis(50);
+const NO_WAIT: Duration = Duration::ZERO;
+
+fn names<const N: usize>(names: [&str; N]) -> Vec<String> {
+    let event = EventId::parse("hall").unwrap();
+    names.iter().map(|name| keys::lock(&event, name)).collect()
+}
+
+async fn locks() -> (Scripts, Lock) {
+    let scripts = Scripts::start().await;
+    let lock = Lock::new(scripts.redis.clone());
+    (scripts, lock)
+}
+
+async fn take(lock: &Lock, keys: &[String], lease: Duration) -> Guard {
+    lock.acquire(keys, NO_WAIT, lease).await.unwrap().unwrap()
+}
+
+async fn is_taken(lock: &Lock, keys: &[String]) -> bool {
+    match lock.acquire(keys, NO_WAIT, LONG).await.unwrap() {
+        None => true,
+        Some(guard) => {
+            assert_eq!(guard.release().await, Released::Released);
+            false
+        }
+    }
+}
+
+async fn until_gone(scripts: &Scripts, key: &str) {
+    eventually("the lease to end", || async { (scripts.command::<i64>(&["EXISTS", key]).await == 0).then_some(()) })
+        .await;
+}
+
+#[tokio::test]
+async fn one_holds_it_and_the_next_has_it_after_the_release() {
+    let (_scripts, lock) = locks().await;
+    let key = names(["a"]);
+    let first = take(&lock, &key, LONG).await;
+    assert!(is_taken(&lock, &key).await);
+    assert_eq!(first.release().await, Released::Released);
+    assert_eq!(take(&lock, &key, LONG).await.release().await, Released::Released);
+}
+
+#[tokio::test]
+async fn of_a_crowd_one_at_a_time_is_inside() {
+    let (scripts, lock) = locks().await;
+    let inside = keys::lock(&EventId::parse("hall").unwrap(), "inside");
+    let crowd = (0..8).map(|_| async {
+        let guard = lock.acquire(&names(["a"]), Duration::from_secs(20), LONG).await.unwrap().unwrap();
+        let others = scripts.command::<i64>(&["INCR", &inside]).await - 1;
+        scripts.command::<i64>(&["DECR", &inside]).await;
+        assert_eq!(guard.release().await, Released::Released);
+        others
+    });
+    assert_eq!(futures_util::future::join_all(crowd).await, [0; 8]);
+}
+
+#[tokio::test]
+async fn overlapping_key_sets_exclude_each_other_and_a_refused_one_takes_nothing() {
+    let (_scripts, lock) = locks().await;
+    let ab = take(&lock, &names(["a", "b"]), LONG).await;
+    assert!(is_taken(&lock, &names(["b", "c"])).await);
+    assert!(is_taken(&lock, &names(["c", "a"])).await);
+    assert!(!is_taken(&lock, &names(["c"])).await, "a refused acquire left a key behind");
+    assert!(!is_taken(&lock, &names(["c", "d"])).await);
+    assert_eq!(ab.release().await, Released::Released);
+    assert!(!is_taken(&lock, &names(["a", "b", "c"])).await);
+}
+
+#[tokio::test]
+async fn a_lease_ends_by_itself_and_the_release_says_so() {
+    let (scripts, lock) = locks().await;
+    let key = names(["a"]);
+    let guard = take(&lock, &key, SHORT).await;
+    until_gone(&scripts, &key[0]).await;
+    assert_eq!(guard.release().await, Released::Expired);
+    assert!(!is_taken(&lock, &key).await);
+}
+
+#[tokio::test]
+async fn who_lost_the_lock_does_not_release_the_next_holders() {
+    let (scripts, lock) = locks().await;
+    let key = names(["a"]);
+    let late = take(&lock, &key, SHORT).await;
+    until_gone(&scripts, &key[0]).await;
+    let next = take(&lock, &key, LONG).await;
+    assert_eq!(late.release().await, Released::TakenByOther);
+    assert!(is_taken(&lock, &key).await);
+    assert_eq!(next.release().await, Released::Released);
+}
+
+#[tokio::test]
+async fn of_several_keys_the_worst_is_reported_and_what_is_still_ours_is_freed() {
+    let (scripts, lock) = locks().await;
+    let (a, b, c) = (names(["a"]), names(["b"]), names(["c"]));
+    let all = take(&lock, &names(["a", "b", "c"]), LONG).await;
+    // As if the lease of two had ended and somebody had taken one of them.
+    scripts.command::<i64>(&["DEL", &a[0], &b[0]]).await;
+    let next = take(&lock, &a, LONG).await;
+    assert_eq!(all.release().await, Released::TakenByOther);
+    assert!(is_taken(&lock, &a).await);
+    assert!(!is_taken(&lock, &c).await);
+    assert_eq!(next.release().await, Released::Released);
+}
+
+#[tokio::test]
+async fn an_acquire_whose_answer_was_lost_is_its_own_when_it_asks_again() {
+    // What the client does by itself when a connection breaks after the script ran: the same token, once more.
+    let scripts = Scripts::start().await;
+    let text = include_str!("../shared/src/lock/acquire.lua");
+    let key = names(["a"]);
+    for (token, expected) in [("mine", 1), ("mine", 1), ("another's", 0), ("mine", 1)] {
+        let taken: i64 = scripts.command(&["EVAL", text, "1", &key[0], token, "60000"]).await;
+        assert_eq!(taken, expected, "{token}");
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_redis_does_not_answer_is_unknown() {
+    let (scripts, lock) = locks().await;
+    let guard = take(&lock, &names(["a"]), LONG).await;
+    scripts.command::<String>(&["CLIENT", "PAUSE", "600"]).await;
+    assert_eq!(guard.release().await, Released::Unknown);
+}
