@@ -1,4 +1,5 @@
 //! The integration tests: the whole system, on both sets of servers. A module per feature; names are sentences.
 
+mod events;
 mod harness;
 mod reservations;

@@ -1,9 +1,11 @@
 //! What every test stands on: a system of its own, an event to sell, and waiting for conditions instead of sleeping.
 //!
 //! - [`Office`]: a running system. [`hall`]: small events. [`redis`]: a plain connection to look at Redis with.
+//! - [`functions`]: the functions by themselves, and the payloads of `events/`.
 //! - [`table`]: reads the whole table. [`topic`]: reads a whole topic.
 //! - [`eventually`]: polls a condition with a bound.
 
+pub mod functions;
 pub mod hall;
 pub mod redis;
 pub mod table;
