@@ -2,4 +2,7 @@
 
 mod events;
 mod harness;
+mod problems;
+mod refusals;
 mod reservations;
+mod tidy;
