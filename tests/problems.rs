@@ -167,14 +167,14 @@ async fn rows(office: &Office, gallery: &mut Gallery) {
 
     ada.reserve("rows", "cancelled", &["A-1-1"]).await.unwrap();
     office.drained().await;
-    let id = office_id(&ada.reserve("rows", "cancelled", &["A-1-1"]).await.unwrap());
+    let id = bound_id(&ada.reserve("rows", "cancelled", &["A-1-1"]).await.unwrap());
     let row = repository.get(&id).await.unwrap().unwrap();
     repository.end(&row, Step::Cancel, clock::wall_ms()).await.unwrap();
     gallery.show("not-held", &ada.reserve("rows", "cancelled", &["A-1-1"]).await.unwrap());
 
     // The row is there before its message arrives, and is adopted.
     office.system.event_source().pause();
-    let id = office_id(&ada.reserve("rows", "contended", &["A-1-2"]).await.unwrap());
+    let id = bound_id(&ada.reserve("rows", "contended", &["A-1-2"]).await.unwrap());
     let messages = office.produced().await;
     let message = messages.iter().find(|message| message.key.as_deref() == Some(id.as_str().as_bytes())).unwrap();
     let request = Request::from_value(message.value.as_deref().unwrap()).unwrap();
@@ -193,7 +193,7 @@ async fn rows(office: &Office, gallery: &mut Gallery) {
     office.drained().await;
 }
 
-fn office_id(answer: &Answer) -> ReservationId {
+fn bound_id(answer: &Answer) -> ReservationId {
     ReservationId::parse(answer.text("reservation_id").unwrap_or_else(|| panic!("{}", answer.body))).unwrap()
 }
 
