@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without ends it where it is missing")]
 
 mod claims;
+mod events;
 mod harness;
 mod loading;
 mod locks;
+mod problems;
 mod redis_faults;
+mod refusals;
 mod reservations;
+mod tidy;

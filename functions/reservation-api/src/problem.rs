@@ -93,7 +93,7 @@ impl Problem {
             Self::SeatsInUse(_) => {
                 Some("A publication may add seats, and may not remove seats of an earlier one.".into())
             }
-            Self::Unavailable(_) => Some("Try again in a moment.".into()),
+            Self::Unavailable(_) => Some("Try again.".into()),
             Self::Reserve(reserve::Refusal::Unavailable { .. }) => {
                 Some("Try again; the same Idempotency-Key continues where this attempt stopped.".into())
             }
@@ -152,7 +152,7 @@ fn reserve_kind(refusal: &reserve::Refusal) -> Kind {
         Refusal::EventNotFound => Kind(NOT_FOUND, "event-not-found", "There is no such event"),
         Refusal::SeatsNotFound(_) => Kind(NOT_FOUND, "seat-not-found", "There are no such seats"),
         Refusal::PlaceChosen(_) => Kind(BAD_REQUEST, "invalid-request", "The request is not valid"),
-        Refusal::SeatsTaken { .. } => Kind(CONFLICT, "seats-taken", "The seats are taken"),
+        Refusal::SeatsTaken { .. } => Kind(CONFLICT, "seats-taken", "Seats asked for are taken"),
         Refusal::LimitReached { .. } => Kind(CONFLICT, "limit-reached", "The event limits seats per customer"),
         Refusal::SaleNotOpen { .. } => Kind(CONFLICT, "sale-not-open", "The sale has not begun"),
         Refusal::SaleClosed { .. } => Kind(CONFLICT, "sale-closed", "The sale is over"),

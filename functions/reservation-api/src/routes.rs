@@ -2,6 +2,7 @@
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -45,19 +46,27 @@ pub fn router(app: App) -> Router {
 }
 
 type Answer = Result<Response, Problem>;
+/// A path's one parameter; what is not UTF-8 names nothing.
+type Named = Result<Path<String>, PathRejection>;
+/// A query's parameters; the rejection's own words are axum's, not ours.
+type Parameters<T> = Result<Query<T>, QueryRejection>;
+
+fn event_id(named: Named) -> Result<EventId, Problem> {
+    let Path(text) = named.map_err(|_| Problem::EventNotFound)?;
+    EventId::parse(&text).map_err(|_| Problem::EventNotFound)
+}
+
+fn parameters<T>(query: Parameters<T>) -> Result<T, Problem> {
+    let Query(parameters) = query.map_err(|_| Invalid::new("query", "must be UTF-8 and name each parameter once"))?;
+    Ok(parameters)
+}
 
 async fn health() -> Response {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
 }
 
 /// `POST /events/{event_id}/reservations`
-async fn reserve(
-    State(app): State<App>,
-    caller: Caller,
-    Path(event_id): Path<String>,
-    headers: HeaderMap,
-    request: Request,
-) -> Answer {
+async fn reserve(State(app): State<App>, caller: Caller, event: Named, headers: HeaderMap, request: Request) -> Answer {
     /// What a customer sends.
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -66,7 +75,7 @@ async fn reserve(
     }
     let key = headers.get("idempotency-key").ok_or(Problem::KeyMissing)?;
     let key = IdempotencyKey::parse(key.to_str().unwrap_or_default())?;
-    let event_id = EventId::parse(&event_id).map_err(|_| Problem::EventNotFound)?;
+    let event_id = event_id(event)?;
     let ReserveBody { seats } = from_json(&body(request, MAX_BODY).await?)?;
     check_seats(&seats)?;
     let asked = Reserve { event_id, customer: caller.customer, key, seats };
@@ -97,7 +106,8 @@ fn check_seats(seats: &[SeatId]) -> Result<(), Invalid> {
 }
 
 /// `GET /reservations/{reservation_id}`
-async fn show_reservation(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Answer {
+async fn show_reservation(State(app): State<App>, caller: Caller, id: Named) -> Answer {
+    let Path(id) = id.map_err(|_| Problem::ReservationNotFound)?;
     let id = ReservationId::parse(&id).map_err(|_| Problem::ReservationNotFound)?;
     let view = match show::show(&app, &caller.customer, &id).await? {
         Shown::Pending(request) => views::Reservation::pending(request),
@@ -107,21 +117,21 @@ async fn show_reservation(State(app): State<App>, caller: Caller, Path(id): Path
 }
 
 /// `GET /reservations`
-async fn list_reservations(State(app): State<App>, caller: Caller, query: Query<PageParameters>) -> Answer {
-    let (rows, cursor) = list::reservations(&app, &caller.customer, &query.0.into()).await?;
+async fn list_reservations(State(app): State<App>, caller: Caller, query: Parameters<PageParameters>) -> Answer {
+    let (rows, cursor) = list::reservations(&app, &caller.customer, &parameters(query)?.into()).await?;
     let reservations = rows.into_iter().map(|(row, status)| views::Reservation::stored(row, status)).collect();
     Ok(json(StatusCode::OK, &views::Reservations { reservations, cursor }))
 }
 
 /// `GET /events`
-async fn list_events(State(app): State<App>, query: Query<PageParameters>) -> Answer {
-    let (events, cursor) = list::events(&app, &query.0.into()).await?;
+async fn list_events(State(app): State<App>, query: Parameters<PageParameters>) -> Answer {
+    let (events, cursor) = list::events(&app, &parameters(query)?.into()).await?;
     Ok(json(StatusCode::OK, &views::Events { events, cursor }))
 }
 
 /// `GET /events/{event_id}`: counts a view.
-async fn show_event(State(app): State<App>, Path(event_id): Path<String>) -> Answer {
-    let id = EventId::parse(&event_id).map_err(|_| Problem::EventNotFound)?;
+async fn show_event(State(app): State<App>, event: Named) -> Answer {
+    let id = event_id(event)?;
     let map = seat_map::all_sections(&app, &id).await?;
     let views = app.seat_maps.count_view(&map.event).await.map_err(|error| Problem::Unavailable(error.into()))?;
     Ok(json(StatusCode::OK, &views::EventPage::new(&map, views)))
@@ -135,12 +145,12 @@ struct MapParameters {
 /// `GET /events/{event_id}/seats`
 async fn show_seats(
     State(app): State<App>,
-    Path(event_id): Path<String>,
-    query: Query<MapParameters>,
+    event: Named,
+    query: Parameters<MapParameters>,
     headers: HeaderMap,
 ) -> Answer {
-    let id = EventId::parse(&event_id).map_err(|_| Problem::EventNotFound)?;
-    let map = seat_map::seat_map(&app, &id, query.0.section.as_deref()).await?;
+    let id = event_id(event)?;
+    let map = seat_map::seat_map(&app, &id, parameters(query)?.section.as_deref()).await?;
     let body = serde_json::to_vec(&views::Map::new(&map)).map_err(|error| Problem::Unavailable(error.into()))?;
     let tag = fingerprint::etag(&body);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
@@ -155,14 +165,9 @@ async fn show_seats(
 }
 
 /// `PUT /admin/events/{event_id}`
-async fn publish_event(
-    State(app): State<App>,
-    _: Admin,
-    Path(event_id): Path<String>,
-    headers: HeaderMap,
-    request: Request,
-) -> Answer {
-    let id = EventId::parse(&event_id)?;
+async fn publish_event(State(app): State<App>, _: Admin, event: Named, headers: HeaderMap, request: Request) -> Answer {
+    let Path(id) = event.map_err(|_| Invalid::new("event_id", "must be UTF-8"))?;
+    let id = EventId::parse(&id)?;
     let document = EventDocument::parse(&body(request, MAX_ADMIN_BODY).await?, app.min_hold_seconds)?;
     let expected = match headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default().trim()) {
         None => Expected::Any,

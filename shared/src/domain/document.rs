@@ -57,7 +57,7 @@ impl SaleState {
 
 /// When seats may be claimed: from `opens_at`, before `closes_at`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct SaleWindow {
     /// First moment a claim is granted.
     pub opens_at: Timestamp,
@@ -114,7 +114,7 @@ pub enum SectionKind {
 
 /// One section: `rows` where it is seated, `capacity` where it is general.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct SectionDocument {
     /// Names the section within the event.
     pub id: Label,
@@ -134,7 +134,7 @@ pub struct SectionDocument {
 
 /// One row of a seated section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct RowDocument {
     /// Names the row within the section.
     pub id: Label,
@@ -209,8 +209,10 @@ impl EventDocument {
     /// # Errors
     /// The first field that breaks a rule, by its path.
     pub fn parse(body: &[u8], shortest_hold: u32) -> Result<Self, Invalid> {
-        let document: Self = from_json(body)?;
+        let mut document: Self = from_json(body)?;
         document.check(shortest_hold)?;
+        // Shown with the bound that holds, like every other field that may be left out.
+        document.max_hold_seconds = Some(document.longest_hold_seconds());
         Ok(document)
     }
 

@@ -7,8 +7,12 @@ use super::Invalid;
 /// Reads a JSON body, naming the path of what does not fit.
 ///
 /// # Errors
-/// The path and the parser's reason; the field is `body` where the text is no JSON at all.
+/// The path and the parser's reason; the field is `body` where the text is no JSON object at all.
 pub fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Invalid> {
+    // Serde would take a list for a struct, its fields by position, and name our type where it takes neither.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte != b'{') {
+        return Err(Invalid::new("body", "must be a JSON object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -27,10 +31,13 @@ pub fn from_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Invalid> {
     Ok(value)
 }
 
-/// The parser's reason without its position, which is of no use to who sent a program's output.
+/// The parser's reason without its position, which is of no use to who sent a program's output, and without our types.
 fn words(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_owned()
+    let reason = text.split(" at line ").next().unwrap_or_default();
+    ["u64", "u32", "u8"].iter().fold(reason.to_owned(), |reason, integer| {
+        reason.replace(&format!("expected {integer}"), "expected a whole number")
+    })
 }
 
 /// The field a document lacks: serde names it only in words.
@@ -63,7 +70,10 @@ mod tests {
         let refused = |body: &str| from_json::<Outer>(body.as_bytes()).unwrap_err().to_string();
         assert_eq!(refused("{}"), "inner: is missing");
         assert_eq!(refused(r#"{"inner":[{"id":1},{}]}"#), "inner[1].id: is missing");
-        assert_eq!(refused(r#"{"inner":[{"id":"x"}]}"#), r#"inner[0].id: invalid type: string "x", expected u8"#);
+        assert_eq!(
+            refused(r#"{"inner":[{"id":"x"}]}"#),
+            r#"inner[0].id: invalid type: string "x", expected a whole number"#
+        );
         assert_eq!(refused(r#"{"inner":[],"price":1}"#), "price: unknown field `price`, expected `inner`");
         assert_eq!(refused("{"), "body: is no JSON: EOF while parsing an object");
         assert_eq!(refused("{\"inner\":[]} x"), "body: trailing characters");

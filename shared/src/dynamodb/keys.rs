@@ -18,6 +18,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::{StoreError, Table, store_error};
+use crate::domain::Invalid;
 use crate::domain::event::Seat;
 use crate::domain::ids::{CustomerId, EventId, ReservationId};
 use crate::domain::layout::SEATS_PER_PARTITION;
@@ -64,6 +65,14 @@ pub fn limit(event: &EventId, customer: &CustomerId) -> String {
 /// The reservation.
 pub fn reservation(id: &ReservationId) -> String {
     format!("RES#{id}")
+}
+
+/// The reservation whose partition key this is.
+///
+/// # Errors
+/// When it is no reservation's.
+pub fn reservation_id(pk: &str) -> Result<ReservationId, Invalid> {
+    ReservationId::parse(pk.strip_prefix("RES#").unwrap_or_default())
 }
 
 /// The shard of a reservation.

@@ -81,7 +81,7 @@ impl Repository {
             .map_err(store_error)?;
         let id = |item: Item| {
             let pk = item.get("pk").and_then(|value| value.as_s().ok()).ok_or_else(|| StoreError::corrupt("no pk"))?;
-            ReservationId::parse(pk.trim_start_matches("RES#")).map_err(StoreError::corrupt)
+            keys::reservation_id(pk).map_err(StoreError::corrupt)
         };
         answer.items.unwrap_or_default().into_iter().map(id).collect()
     }
