@@ -112,7 +112,7 @@ fn by_reservation(records: Vec<Record>) -> Vec<Vec<Record>> {
     let mut known: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     for record in records {
         // Byte-equal messages only: a forged second message under the same id is judged by itself.
-        let key = record.request.as_ref().ok().and_then(|_| record.value.as_ref()).map(|value| value.to_vec());
+        let key = record.request.as_ref().ok().and(record.value.as_ref()).map(|value| value.to_vec());
         match key.as_ref().and_then(|key| known.get(key)) {
             Some(at) => groups[*at].push(record),
             None => {
