@@ -1,4 +1,7 @@
 //! The integration tests: the whole system, on both sets of servers. A module per feature; names are sentences.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets an error it did not ask for has failed")]
+
 mod harness;
+mod persist;
 mod reservations;

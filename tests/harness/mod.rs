@@ -1,10 +1,11 @@
 //! What every test stands on: a system of its own, an event to sell, and waiting for conditions instead of sleeping.
 //!
 //! - [`Office`]: a running system. [`hall`]: small events. [`redis`]: a plain connection to look at Redis with.
-//! - [`table`]: reads the whole table. [`topic`]: reads a whole topic.
+//! - [`table`]: reads the whole table. [`topic`]: reads a whole topic. [`handmade`]: requests.
 //! - [`eventually`]: polls a condition with a bound.
 
 pub mod hall;
+pub mod handmade;
 pub mod redis;
 pub mod table;
 pub mod topic;
