@@ -7,6 +7,7 @@ mod events;
 mod harness;
 mod loading;
 mod locks;
+mod persist;
 mod problems;
 mod redis_faults;
 mod refusals;

@@ -4,11 +4,12 @@
 //! - [`scripts`]: Redis alone with the product's scripts. [`monitor`]: what Redis was asked. [`proxy`]: the wire to Redis,
 //!   to be cut and tampered with. [`storm`]: crowds, and what must hold after them.
 //! - [`functions`]: the functions by themselves, and the payloads of `events/`.
-//! - [`table`]: reads the whole table. [`topic`]: reads a whole topic.
+//! - [`table`]: reads the whole table. [`topic`]: reads a whole topic. [`handmade`]: requests.
 //! - [`eventually`]: polls a condition with a bound.
 
 pub mod functions;
 pub mod hall;
+pub mod handmade;
 pub mod monitor;
 pub mod proxy;
 pub mod redis;

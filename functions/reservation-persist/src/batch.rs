@@ -74,7 +74,7 @@ pub async fn persist_batch(persist: &Persist, payload: Value, deadline: Instant)
         // A task of its own, so that a panic is one record's.
         let task = tasks.spawn(async move {
             let _slot = slots.acquire_owned().await;
-            timeout_at(batch.deadline, batch.handle(&first)).await.unwrap_or(Err(Failure::Deadline))
+            batch.in_time(batch.handle(&first)).await
         });
         running.insert(task.id(), group);
     }
@@ -87,7 +87,7 @@ pub async fn persist_batch(persist: &Persist, payload: Value, deadline: Instant)
         for record in running.remove(&id).unwrap_or_default() {
             let done = match &done {
                 Ok(None) => Ok(()),
-                Ok(Some(poison)) => batch.bury(&record, poison).await,
+                Ok(Some(poison)) => batch.in_time(batch.bury(&record, poison)).await,
                 Err(failure) => {
                     report(&record.place, failure);
                     failed.push(record.place.clone());
@@ -141,6 +141,14 @@ struct Batch {
 }
 
 impl Batch {
+    /// Does `work` before the deadline. What would only begin after it is not begun: a write cut at once may still land.
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        if Instant::now() >= self.deadline {
+            return Err(Failure::Deadline);
+        }
+        timeout_at(self.deadline, work).await.unwrap_or(Err(Failure::Deadline))
+    }
+
     /// Handles one record; `Some` = it can never be handled, and has to be buried.
     async fn handle(&self, record: &Record) -> Result<Option<Poison>, Failure> {
         let request = match &record.request {

@@ -1,0 +1,60 @@
+//! Requests made by hand, as the claim script would have completed them.
+
+use serde_json::{Value, json};
+use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, ReservationId};
+use shared::message::Request;
+
+/// Seats a row counts for when a seat's number is made up: seat `A-2-3` has number 102 + 100.
+const SEATS_PER_ROW: u32 = 100;
+
+/// A request as the claim script would have completed it; times are milliseconds since the epoch.
+pub struct Asked<'a> {
+    /// Of which event.
+    pub event: &'a str,
+    /// By whom.
+    pub customer: &'a str,
+    /// Under which key.
+    pub key: &'a str,
+    /// Which seats, `A-<row>-<seat>` with numbers for both.
+    pub seats: &'a [&'a str],
+    /// The event's limit.
+    pub limit: Option<u32>,
+    /// When it was claimed, and when the hold ends.
+    pub held: (i64, i64),
+}
+
+impl Asked<'_> {
+    /// The message.
+    pub fn request(&self) -> Request {
+        let id = reservation_id(self.event, self.customer, self.key);
+        let seats: Vec<Value> = self.seats.iter().map(|seat| json!({ "id": seat, "number": number(seat) })).collect();
+        let (held_at_ms, expires_at_ms) = self.held;
+        let mut message = json!({
+            "version": 1, "reservation_id": id, "customer": self.customer, "fingerprint": self.key,
+            "layout_version": 1, "seats": seats, "amount_cents": 8900 * seats.len(), "currency": "EUR",
+            "opens_at_ms": 0, "closes_at_ms": i64::MAX, "held_at_ms": held_at_ms, "expires_at_ms": expires_at_ms,
+        });
+        if let Some(limit) = self.limit {
+            message["max_per_customer"] = json!(limit);
+        }
+        Request::from_value(message.to_string().as_bytes()).unwrap()
+    }
+}
+
+/// A request of `customer` for `seats`, held from `held.0` to `held.1`.
+pub fn asks(event: &str, customer: &str, seats: &[&str], held: (i64, i64)) -> Request {
+    Asked { event, customer, key: "key", seats, limit: None, held }.request()
+}
+
+/// The id of an attempt.
+pub fn reservation_id(event: &str, customer: &str, key: &str) -> ReservationId {
+    let (event, customer) = (EventId::parse(event).unwrap(), CustomerId::parse(customer).unwrap());
+    ReservationId::derive(&event, &customer, &IdempotencyKey::parse(key).unwrap())
+}
+
+/// The number of a seat, as a section of one row numbers it.
+fn number(seat: &str) -> u32 {
+    let parts: Vec<&str> = seat.split('-').collect();
+    let [_, row, seat] = parts[..] else { panic!("{seat} is no seat") };
+    (row.parse::<u32>().unwrap() - 1) * SEATS_PER_ROW + seat.parse::<u32>().unwrap() - 1
+}

@@ -1,0 +1,5 @@
+//! Persisting: the conditional transactions by themselves, whole payloads, a table that fails, and the proof that the
+//! condition is what keeps a seat from having two owners.
+
+mod repository;
+mod repository_ends;
