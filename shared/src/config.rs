@@ -1,4 +1,4 @@
-//! How a function is configured: the only place that reads the environment, once, typed; it names all that is missing.
+//! How a function is configured: the only place that reads the environment (invariant 7), once, typed; it names all that is missing.
 
 use crate::dynamodb::TableSettings;
 

@@ -1,4 +1,5 @@
-//! Loads cold sections from DynamoDB: one loader a section, others wait a moment and are told to come back.
+//! Loads cold sections from DynamoDB: one loader a section, others wait a moment and are told to come back. The loader is
+//! a request that waits for its own load: nothing runs after the response (invariant 5).
 
 use std::future::Future;
 use std::sync::Arc;

@@ -101,7 +101,7 @@ fn more_sections_than_a_script_takes_are_refused() {
 
 #[test]
 fn bytes_that_are_no_document_name_the_body() {
-    for body in [&b""[..], b"{", b"[]", b"null", b"{} {}", b"\xff\xfe"] {
+    for body in [&b""[..], b"{", b"[]", b"null", b"\xff\xfe"] {
         let invalid = EventDocument::parse(body, MIN_HOLD_SECONDS).unwrap_err();
         assert_eq!(invalid.field, "body", "{}", String::from_utf8_lossy(body));
     }

@@ -168,7 +168,7 @@ pub struct ReservationId(String);
 
 impl ReservationId {
     /// Derives the id of the attempt that `customer` calls `key`: the same three always give the same id, so a retry after
-    /// any crash lands where the first attempt did. UUIDv5 (RFC 9562) over the length-prefixed parts, so that no two
+    /// any crash lands where the first attempt did (invariant 6). UUIDv5 (RFC 9562) over the length-prefixed parts, so that no two
     /// triples spell the same name.
     pub fn derive(event: &EventId, customer: &CustomerId, key: &IdempotencyKey) -> Self {
         let parts = [event.as_str(), customer.as_str(), key.0.as_str()];

@@ -1,4 +1,4 @@
-//! Money: integer cents (the smallest unit of the event's currency), never a float, never from a request.
+//! Money: integer cents (the smallest unit of the event's currency), never a float, never from a request (invariant 10).
 
 use std::fmt;
 

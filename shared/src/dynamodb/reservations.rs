@@ -73,7 +73,7 @@ impl Repository {
         }
     }
 
-    /// Stores a rejection, unless the id has a row already. Answers the row that is stored in the end.
+    /// Stores a rejection, unless the id has a row already: one outcome for ever (invariant 3). Answers the row that is stored in the end.
     ///
     /// # Errors
     /// When the table gives no usable answer; calling again is safe.
@@ -170,7 +170,8 @@ impl Repository {
         build(update)
     }
 
-    /// Takes a seat that nobody has, or whose hold ended before this claim was granted.
+    /// Takes a seat that nobody has, or whose hold ended before this claim was granted: one live owner (invariant 2),
+    /// whatever Redis has lost and in whatever order messages come.
     fn take(&self, request: &Request, seat: &Seat) -> Result<TransactWriteItem, StoreError> {
         let update = self
             .update(keys::seat(&request.reservation_id.event(), seat), seat.id.as_str())

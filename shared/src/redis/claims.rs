@@ -1,5 +1,5 @@
 //! The claim: one script takes every seat of a request or none, and writes the record that a retry will find. The lock is
-//! the hold: its lease runs out by itself, and only a definite failure to produce gives it back.
+//! the hold: its lease runs out by itself, and only a definite failure to produce gives it back (invariant 4).
 
 use fred::types::Value;
 

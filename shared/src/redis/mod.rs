@@ -23,7 +23,7 @@ use fred::interfaces::{ClientLike, KeysInterface, LuaInterface};
 use fred::types::config::{Config, ReconnectPolicy, UnresponsiveConfig};
 use fred::types::{Builder, Value};
 
-/// How long one command may take, in all. A refusal has to reach the customer within 300 ms when Redis hangs.
+/// How long one command may take, in all (every wait has such a bound: invariant 8). A refusal has to reach the customer within 300 ms when Redis hangs.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long a connection attempt may take, TLS included.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(1);

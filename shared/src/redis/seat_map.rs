@@ -23,7 +23,7 @@ pub enum Availability {
     Blocked,
 }
 
-/// How many seats of a section are in which state. `capacity = free + held + sold + blocked`, always.
+/// How many seats of a section are in which state. `capacity = free + held + sold + blocked`, always (invariant 9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Counts {
     /// All seats.
