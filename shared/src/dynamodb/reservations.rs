@@ -1,4 +1,5 @@
-//! The repository of reservations: the conditional writes that make, refuse and end them. Its reads are in `reads`.
+//! The repository of reservations: the conditional writes that make, refuse and end them, and nothing else
+//! does (invariant 1). Its reads are in `reads`.
 //! A refused condition is never taken at its word: what is stored (`ALL_OLD`) says whether it was our own earlier write.
 
 use aws_sdk_dynamodb::error::SdkError;
