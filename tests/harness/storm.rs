@@ -41,15 +41,13 @@ pub async fn on_one_seat(office: &Office, event: &str, seat: &str, customers: us
 /// Exactly one of them has the seat, and everybody else was told that it is taken: the winner, or what is wrong.
 pub fn one_winner<'a>(answers: &'a [(ApiClient, Answer)], seat: &str) -> Result<(&'a ApiClient, &'a Answer), String> {
     let (won, lost): (Vec<_>, Vec<_>) = answers.iter().partition(|(_, answer)| has_won(answer));
+    let [(client, answer)] = won.as_slice() else { return Err(format!("{} winners", won.len())) };
     let refused = |answer: &Answer| {
         answer.status == 409 && answer.text("type") == Some("seats-taken") && answer.body["taken"] == json!([seat])
     };
-    if let Some((_, other)) = lost.iter().find(|(_, answer)| !refused(answer)) {
-        return Err(format!("neither won nor refused: {} {}", other.status, other.body));
-    }
-    match won.as_slice() {
-        [(client, answer)] => Ok((client, answer)),
-        _ => Err(format!("{} winners", won.len())),
+    match lost.iter().find(|(_, answer)| !refused(answer)) {
+        Some((_, other)) => Err(format!("neither won nor refused: {} {}", other.status, other.body)),
+        None => Ok((client, answer)),
     }
 }
 
