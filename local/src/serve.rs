@@ -22,6 +22,7 @@ pub fn settings(servers: ServerSet) -> SystemSettings {
         ticking: true,
         deliveries: 1,
         wrap_log: None,
+        wrap_table: None,
     }
 }
 

@@ -40,6 +40,9 @@ const TOKEN_VALID: Duration = Duration::from_secs(24 * 3_600);
 /// Puts something around the API's request log: tests let it fail.
 pub type WrapLog = Box<dyn FnOnce(Arc<dyn RequestLog>) -> Arc<dyn RequestLog> + Send>;
 
+/// Puts something under the persisting function's table: tests let the way to it fail.
+pub type WrapTable = Box<dyn FnOnce(Table) -> Table + Send>;
+
 /// How a system is set up.
 pub struct SystemSettings {
     /// Which servers.
@@ -54,6 +57,8 @@ pub struct SystemSettings {
     pub deliveries: usize,
     /// Put around the API's request log.
     pub wrap_log: Option<WrapLog>,
+    /// Put under the persisting function's table.
+    pub wrap_table: Option<WrapTable>,
 }
 
 /// Why a system did not start, or does not do what it was asked. One line each.
@@ -104,6 +109,18 @@ impl System {
     /// The first thing that did not start; what had started is stopped.
     pub async fn start(settings: SystemSettings, listener: TcpListener) -> Result<Self, SystemError> {
         let servers = Servers::start(settings.servers, &settings.cache_dir).await?;
+        Self::start_on(servers, settings, listener).await
+    }
+
+    /// The same on servers that are running already, such as a pair the caller means to freeze.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_on(
+        servers: Servers,
+        settings: SystemSettings,
+        listener: TcpListener,
+    ) -> Result<Self, SystemError> {
         let environment = environment(&servers, &settings.namespace);
         let lookup: HashMap<&str, String> = environment.iter().cloned().collect();
         let config = Config::read(|name| lookup.get(name).cloned())?;
@@ -124,7 +141,11 @@ impl System {
         let app = App::new(&config, api_redis, table.clone(), api_log);
         let gateway = Gateway::start(listener, DEVELOPMENT_KEY.to_owned(), reservation_api::router(app))?;
 
-        let persist = Persist::new(&config, Redis::connect(&config.redis_url, 2).await?, table.clone(), plain);
+        let persist_table = match settings.wrap_table {
+            Some(wrap) => wrap(table.clone()),
+            None => table.clone(),
+        };
+        let persist = Persist::new(&config, Redis::connect(&config.redis_url, 2).await?, persist_table, plain);
         let mut source = EventSourceSettings::new(servers.kafka_bootstrap(), &topics.requests);
         source.deliveries = settings.deliveries;
         source.on_failure_topic = Some(failed);
