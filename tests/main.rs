@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that meets an error it did not ask for has failed")]
 
+mod expiry;
 mod harness;
 mod persist;
+mod produce_faults;
 mod reservations;

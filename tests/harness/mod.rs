@@ -1,14 +1,19 @@
 //! What every test stands on: a system of its own, an event to sell, and waiting for conditions instead of sleeping.
 //!
 //! - [`Office`]: a running system. [`hall`]: small events. [`redis`]: a plain connection to look at Redis with.
-//! - [`table`]: reads the whole table. [`topic`]: reads a whole topic. [`handmade`]: requests.
+//! - [`table`]: reads the whole table. [`topic`]: reads a whole topic. [`handmade`]: requests and payloads.
+//! - [`wire`]: the connection to DynamoDB, told how to fail. [`logs`]: a request log, told how to fail.
+//! - [`persisting`]: the persisting function over stores of the test's own.
 //! - [`eventually`]: polls a condition with a bound.
 
 pub mod hall;
 pub mod handmade;
+pub mod logs;
+pub mod persisting;
 pub mod redis;
 pub mod table;
 pub mod topic;
+pub mod wire;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -16,8 +21,8 @@ use std::time::Duration;
 use axum::http::Method;
 use local::client::{Answer, ApiClient};
 use local::config::cache_dir;
-use local::servers::ServerSet;
-use local::system::{System, SystemSettings, WrapLog};
+use local::servers::{ServerSet, Servers};
+use local::system::{System, SystemSettings, WrapLog, WrapTable};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, interval};
@@ -62,12 +67,14 @@ pub struct Wishes {
     pub deliveries: usize,
     /// Put around the API's request log.
     pub wrap_log: Option<WrapLog>,
+    /// Put around the table of the persisting function.
+    pub wrap_table: Option<WrapTable>,
 }
 
 impl Wishes {
     /// Nothing unusual.
     pub fn plain(set: ServerSet) -> Self {
-        Self { set, ticking: false, deliveries: 1, wrap_log: None }
+        Self { set, ticking: false, deliveries: 1, wrap_log: None, wrap_table: None }
     }
 }
 
@@ -79,18 +86,16 @@ impl Office {
 
     /// Opens a system as wished.
     pub async fn open_with(wishes: Wishes) -> Self {
-        static OPENED: AtomicU32 = AtomicU32::new(0);
-        let settings = SystemSettings {
-            servers: wishes.set,
-            cache_dir: cache_dir(),
-            namespace: format!("test-{}-{}", std::process::id(), OPENED.fetch_add(1, Ordering::Relaxed)),
-            ticking: wishes.ticking,
-            deliveries: wishes.deliveries,
-            wrap_log: wishes.wrap_log,
-        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let system = System::start(settings, listener).await.unwrap_or_else(|error| panic!("{error}"));
+        let system = System::start(settings(wishes), listener).await.unwrap_or_else(|error| panic!("{error}"));
         Self { system }
+    }
+
+    /// Opens a system on servers of the test's own.
+    pub async fn open_on(servers: Servers, wishes: Wishes) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let system = System::start_on(servers, settings(wishes), listener).await;
+        Self { system: system.unwrap_or_else(|error| panic!("{error}")) }
     }
 
     /// A client with that customer's token.
@@ -128,6 +133,19 @@ impl Office {
     /// Stops the system in order.
     pub async fn close(self) {
         self.system.stop().await.unwrap();
+    }
+}
+
+fn settings(wishes: Wishes) -> SystemSettings {
+    static OPENED: AtomicU32 = AtomicU32::new(0);
+    SystemSettings {
+        servers: wishes.set,
+        cache_dir: cache_dir(),
+        namespace: format!("test-{}-{}", std::process::id(), OPENED.fetch_add(1, Ordering::Relaxed)),
+        ticking: wishes.ticking,
+        deliveries: wishes.deliveries,
+        wrap_log: wishes.wrap_log,
+        wrap_table: wishes.wrap_table,
     }
 }
 
