@@ -4,11 +4,13 @@
 
 mod claims;
 mod events;
+mod expiry;
 mod harness;
 mod loading;
 mod locks;
 mod persist;
 mod problems;
+mod produce_faults;
 mod redis_faults;
 mod refusals;
 mod reservations;

@@ -1,5 +1,9 @@
 //! Persisting: the conditional transactions by themselves, whole payloads, a table that fails, and the proof that the
 //! condition is what keeps a seat from having two owners.
 
+mod batch;
+mod negative_control;
+mod poison;
 mod repository;
 mod repository_ends;
+mod table_faults;

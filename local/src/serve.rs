@@ -28,6 +28,7 @@ pub fn settings(servers: ServerSet) -> SystemSettings {
         deliveries: 1,
         wrap_log: None,
         front_redis: None,
+        wrap_table: None,
     }
 }
 

@@ -42,6 +42,8 @@ pub type WrapLog = Box<dyn FnOnce(Arc<dyn RequestLog>) -> Arc<dyn RequestLog> + 
 
 /// Puts something in front of Redis: is told its URL and names the one the functions connect to. For tests.
 pub type FrontRedis = Box<dyn FnOnce(&str) -> String + Send>;
+/// Puts something under the persisting function's table: tests let the way to it fail.
+pub type WrapTable = Box<dyn FnOnce(Table) -> Table + Send>;
 
 /// How a system is set up.
 pub struct SystemSettings {
@@ -59,6 +61,8 @@ pub struct SystemSettings {
     pub wrap_log: Option<WrapLog>,
     /// Put in front of Redis.
     pub front_redis: Option<FrontRedis>,
+    /// Put under the persisting function's table.
+    pub wrap_table: Option<WrapTable>,
 }
 
 /// Why a system did not start, or does not do what it was asked. One line each.
@@ -109,6 +113,18 @@ impl System {
     /// The first thing that did not start; what had started is stopped.
     pub async fn start(settings: SystemSettings, listener: TcpListener) -> Result<Self, SystemError> {
         let servers = Servers::start(settings.servers, &settings.cache_dir).await?;
+        Self::start_on(servers, settings, listener).await
+    }
+
+    /// The same on servers that are running already, such as a pair the caller means to freeze.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_on(
+        servers: Servers,
+        settings: SystemSettings,
+        listener: TcpListener,
+    ) -> Result<Self, SystemError> {
         let redis_url = match settings.front_redis {
             Some(front) => front(&servers.redis_url()),
             None => servers.redis_url(),
@@ -133,7 +149,11 @@ impl System {
         let app = App::new(&config, api_redis, table.clone(), api_log);
         let gateway = Gateway::start(listener, DEVELOPMENT_KEY.to_owned(), reservation_api::router(app))?;
 
-        let persist = Persist::new(&config, Redis::connect(&config.redis_url, 2).await?, table.clone(), plain);
+        let persist_table = match settings.wrap_table {
+            Some(wrap) => wrap(table.clone()),
+            None => table.clone(),
+        };
+        let persist = Persist::new(&config, Redis::connect(&config.redis_url, 2).await?, persist_table, plain);
         let mut source = EventSourceSettings::new(servers.kafka_bootstrap(), &topics.requests);
         source.deliveries = settings.deliveries;
         source.on_failure_topic = Some(failed);

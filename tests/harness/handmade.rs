@@ -1,5 +1,7 @@
-//! Requests made by hand, as the claim script would have completed them.
+//! Requests and trigger payloads made by hand: what the API and the event source would have made, and what they never would.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, ReservationId};
 use shared::message::Request;
@@ -57,4 +59,25 @@ fn number(seat: &str) -> u32 {
     let parts: Vec<&str> = seat.split('-').collect();
     let [_, row, seat] = parts[..] else { panic!("{seat} is no seat") };
     (row.parse::<u32>().unwrap() - 1) * SEATS_PER_ROW + seat.parse::<u32>().unwrap() - 1
+}
+
+/// A record of the trigger's payload.
+pub fn record(offset: i64, key: Option<&[u8]>, value: Option<&[u8]>) -> Value {
+    let encoded = |bytes: Option<&[u8]>| bytes.map(|bytes| STANDARD.encode(bytes));
+    json!({
+        "topic": "t", "partition": 0, "offset": offset, "timestamp": 0, "timestampType": "CREATE_TIME",
+        "key": encoded(key), "value": encoded(value), "headers": [],
+    })
+}
+
+/// The record that carries a request.
+pub fn carrying(offset: i64, request: &Request) -> Value {
+    record(offset, Some(request.reservation_id.as_str().as_bytes()), Some(&request.to_value()))
+}
+
+/// A payload of partitions (`<topic>-<n>`) with their records.
+pub fn payload<const N: usize>(partitions: [(&str, Vec<Value>); N]) -> Value {
+    let records: serde_json::Map<String, Value> =
+        partitions.into_iter().map(|(name, records)| (name.to_owned(), json!(records))).collect();
+    json!({ "eventSource": "aws:kafka", "bootstrapServers": "b-1:9098", "records": records })
 }

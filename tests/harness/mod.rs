@@ -4,19 +4,24 @@
 //! - [`scripts`]: Redis alone with the product's scripts. [`monitor`]: what Redis was asked. [`proxy`]: the wire to Redis,
 //!   to be cut and tampered with. [`storm`]: crowds, and what must hold after them.
 //! - [`functions`]: the functions by themselves, and the payloads of `events/`.
-//! - [`table`]: reads the whole table. [`topic`]: reads a whole topic. [`handmade`]: requests.
+//! - [`table`]: reads the whole table. [`topic`]: reads a whole topic. [`handmade`]: requests and payloads.
+//! - [`wire`]: the connection to DynamoDB, told how to fail. [`logs`]: a request log, told how to fail.
+//! - [`persisting`]: the persisting function over stores of the test's own.
 //! - [`eventually`]: polls a condition with a bound.
 
 pub mod functions;
 pub mod hall;
 pub mod handmade;
+pub mod logs;
 pub mod monitor;
+pub mod persisting;
 pub mod proxy;
 pub mod redis;
 pub mod scripts;
 pub mod storm;
 pub mod table;
 pub mod topic;
+pub mod wire;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -24,8 +29,8 @@ use std::time::Duration;
 use axum::http::Method;
 use local::client::{Answer, ApiClient};
 use local::config::cache_dir;
-use local::servers::ServerSet;
-use local::system::{FrontRedis, System, SystemSettings, WrapLog};
+use local::servers::{ServerSet, Servers};
+use local::system::{FrontRedis, System, SystemSettings, WrapLog, WrapTable};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, interval};
@@ -72,12 +77,14 @@ pub struct Wishes {
     pub wrap_log: Option<WrapLog>,
     /// Put in front of Redis.
     pub front_redis: Option<FrontRedis>,
+    /// Put around the table of the persisting function.
+    pub wrap_table: Option<WrapTable>,
 }
 
 impl Wishes {
     /// Nothing unusual.
     pub fn plain(set: ServerSet) -> Self {
-        Self { set, ticking: false, deliveries: 1, wrap_log: None, front_redis: None }
+        Self { set, ticking: false, deliveries: 1, wrap_log: None, wrap_table: None, front_redis: None }
     }
 }
 
@@ -89,19 +96,16 @@ impl Office {
 
     /// Opens a system as wished.
     pub async fn open_with(wishes: Wishes) -> Self {
-        static OPENED: AtomicU32 = AtomicU32::new(0);
-        let settings = SystemSettings {
-            servers: wishes.set,
-            cache_dir: cache_dir(),
-            namespace: format!("test-{}-{}", std::process::id(), OPENED.fetch_add(1, Ordering::Relaxed)),
-            ticking: wishes.ticking,
-            deliveries: wishes.deliveries,
-            wrap_log: wishes.wrap_log,
-            front_redis: wishes.front_redis,
-        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let system = System::start(settings, listener).await.unwrap_or_else(|error| panic!("{error}"));
+        let system = System::start(settings(wishes), listener).await.unwrap_or_else(|error| panic!("{error}"));
         Self { system }
+    }
+
+    /// Opens a system on servers of the test's own.
+    pub async fn open_on(servers: Servers, wishes: Wishes) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let system = System::start_on(servers, settings(wishes), listener).await;
+        Self { system: system.unwrap_or_else(|error| panic!("{error}")) }
     }
 
     /// A client with that customer's token.
@@ -139,6 +143,20 @@ impl Office {
     /// Stops the system in order.
     pub async fn close(self) {
         self.system.stop().await.unwrap();
+    }
+}
+
+fn settings(wishes: Wishes) -> SystemSettings {
+    static OPENED: AtomicU32 = AtomicU32::new(0);
+    SystemSettings {
+        servers: wishes.set,
+        cache_dir: cache_dir(),
+        namespace: format!("test-{}-{}", std::process::id(), OPENED.fetch_add(1, Ordering::Relaxed)),
+        ticking: wishes.ticking,
+        deliveries: wishes.deliveries,
+        wrap_log: wishes.wrap_log,
+        front_redis: wishes.front_redis,
+        wrap_table: wishes.wrap_table,
     }
 }
 

@@ -71,8 +71,8 @@ where
     R: std::fmt::Debug + Send + Sync + 'static,
 {
     let code = error.code().unwrap_or("no-answer").to_owned();
-    let refused =
-        matches!(code.as_str(), "ValidationException" | "AccessDeniedException" | "ResourceNotFoundException");
+    // A missing table or permission is the deployment's fault, and not the request's: no message may be given up for it.
+    let refused = code == "ValidationException";
     tracing::debug!(code, error = %DisplayErrorContext(&error), "dynamodb did not do it");
     if refused || matches!(error, SdkError::ConstructionFailure(_)) {
         StoreError::Refused { code, source: Box::new(error) }
