@@ -11,6 +11,7 @@ mod locks;
 mod persist;
 mod problems;
 mod produce_faults;
+mod publishing;
 mod redis_faults;
 mod refusals;
 mod reservations;

@@ -1,0 +1,5 @@
+//! Publishing over HTTP: versions and their tags, publishers at once, seats that are added and never vanish, and what a
+//! publication means to those who sell at the same time.
+
+mod selling;
+mod versions;
