@@ -2,6 +2,7 @@
 //! condition is what keeps a seat from having two owners.
 
 mod batch;
+mod creation;
 mod negative_control;
 mod poison;
 mod repository;

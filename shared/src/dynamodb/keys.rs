@@ -11,7 +11,11 @@
 //! | job state | `JOB#<job>#<scope>` | `-` |
 
 use std::collections::HashMap;
+use std::time::Duration;
 
+use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
@@ -36,6 +40,9 @@ pub const DUE: &str = "due";
 /// Shards of an index partition: one for each first hex digit of the uuid. Sixteen partitions of 1,000 write units take
 /// 8,000 holds of an event in one second; a hot index partition would throttle the table.
 pub const SHARDS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+
+/// How long creating the table may take: a local server that has just started needs seconds for its first one.
+const CREATE: Duration = Duration::from_secs(30);
 
 /// The event item.
 pub fn event(event: &EventId) -> String {
@@ -133,7 +140,11 @@ impl Table {
                 .map_err(StoreError::corrupt)?;
             request = request.global_secondary_indexes(index);
         }
-        request.send().await.map_err(store_error)?;
+        // Asked once, and given time: a second ask would be refused for the table that the first one made.
+        let once = Builder::default().retry_config(RetryConfig::disabled()).timeout_config(
+            TimeoutConfig::builder().operation_timeout(CREATE).operation_attempt_timeout(CREATE).build(),
+        );
+        request.customize().config_override(once).send().await.map_err(store_error)?;
         Ok(())
     }
 }
