@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::harness::handmade::{Asked, asks, reservation_id};
 use crate::harness::persisting::unreachable_redis;
 use crate::harness::wire::{Fate, Wire};
-use crate::harness::{Office, eventually, hall, on_both_sets, redis};
+use crate::harness::{Office, eventually, hall, on_both_sets, redis, storm};
 
 on_both_sets!(
     what_ran_out_before_the_grace_ends_is_uncounted_and_is_free_and_the_rest_stays,
@@ -79,7 +79,7 @@ async fn what_ran_out_before_the_grace_ends_is_uncounted_and_is_free_and_the_res
     redis::command::<i64>(&redis, &["HSET", &customer, old.reservation_id.uuid(), &entry]).await;
     assert_eq!(office.seat_status("grace", "A-1-1").await, "held");
     let alice = office.customer("alice");
-    assert_eq!(alice.reserve("grace", "2", &["A-1-5"]).await.unwrap().text("type"), Some("limit-reached"));
+    assert_eq!(storm::insist(&alice, "grace", "2", &["A-1-5"]).await.text("type"), Some("limit-reached"));
 
     assert_eq!(expired(&office).await, Expired { expired: 1, ..Expired::default() });
     assert_eq!(status(&office, &old).await, Status::Expired);
@@ -93,7 +93,7 @@ async fn what_ran_out_before_the_grace_ends_is_uncounted_and_is_free_and_the_res
         .await;
     }
     // Neither in Redis nor in the table does the old hold count towards the limit of two.
-    let again = alice.reserve("grace", "2", &["A-1-1", "A-1-5"]).await.unwrap();
+    let again = storm::insist(&alice, "grace", "2", &["A-1-1", "A-1-5"]).await;
     assert_eq!(again.status, 202, "{}", again.body);
     office.drained().await;
     let shown = alice.get(&format!("/reservations/{}", again.text("reservation_id").unwrap())).await.unwrap();
@@ -127,7 +127,7 @@ async fn a_seat_that_was_taken_over_stays_with_its_new_owner(set: ServerSet) {
     office.sells("heir", &hall::small(1, 4)).await;
     let old = asks("heir", "alice", &["A-1-1", "A-1-2"], from_now(-100, -20));
     held(&office, &old).await;
-    let heir = office.customer("bob").reserve("heir", "k", &["A-1-1"]).await.unwrap();
+    let heir = storm::insist(&office.customer("bob"), "heir", "k", &["A-1-1"]).await;
     assert_eq!(heir.status, 202, "{}", heir.body);
     office.drained().await;
     assert_eq!(expired(&office).await, Expired { expired: 1, ..Expired::default() });
@@ -137,7 +137,7 @@ async fn a_seat_that_was_taken_over_stays_with_its_new_owner(set: ServerSet) {
     assert_eq!(shown.text("status"), Some("HELD"), "{}", shown.body);
     assert_eq!(office.seat_status("heir", "A-1-1").await, "held");
     assert_eq!(office.seat_status("heir", "A-1-2").await, "free");
-    let refused = office.customer("carol").reserve("heir", "k", &["A-1-1"]).await.unwrap();
+    let refused = storm::insist(&office.customer("carol"), "heir", "k", &["A-1-1"]).await;
     assert_eq!(refused.text("type"), Some("seats-taken"), "{}", refused.body);
     office.close().await;
 }
@@ -189,7 +189,7 @@ async fn a_hold_that_ran_out_counts_for_nobody_before_the_job_has_come_by(set: S
     let hall = hall::with(hall::small(1, 4), "hold_seconds", json!(1));
     office.sells("swift", &hall::with(hall, "max_per_customer", json!(1))).await;
     let alice = office.customer("alice");
-    let first = alice.reserve("swift", "1", &["A-1-1"]).await.unwrap();
+    let first = storm::insist(&alice, "swift", "1", &["A-1-1"]).await;
     assert_eq!(first.status, 202, "{}", first.body);
     let path = format!("/reservations/{}", first.text("reservation_id").unwrap());
     eventually("the hold to run out", || async {
@@ -198,7 +198,7 @@ async fn a_hold_that_ran_out_counts_for_nobody_before_the_job_has_come_by(set: S
     .await;
     let stored = Repository::new(office.table().await).get(&reservation_id("swift", "alice", "1")).await.unwrap();
     assert_eq!(stored.unwrap().status, Status::Held, "nobody has ended it");
-    let second = alice.reserve("swift", "2", &["A-1-2"]).await.unwrap();
+    let second = storm::insist(&alice, "swift", "2", &["A-1-2"]).await;
     assert_eq!(second.status, 202, "{}", second.body);
     office.drained().await;
     let row = Repository::new(office.table().await).get(&reservation_id("swift", "alice", "2")).await.unwrap();

@@ -10,7 +10,7 @@ use local::client::{Answer, ApiClient};
 use local::servers::ServerSet;
 use serde_json::{Value, json};
 
-use crate::harness::{Office, eventually, hall, on_both_sets, table};
+use crate::harness::{Office, eventually, hall, on_both_sets, storm, table};
 
 on_both_sets!(
     what_is_no_valid_request_is_refused_by_name_and_changes_nothing,
@@ -149,7 +149,7 @@ async fn open(set: ServerSet) -> Office {
 
 /// Reserves a seat and returns the reservation's id.
 async fn hold(client: &ApiClient, key: &str, seat: &str) -> String {
-    let answer = client.reserve(HALL, key, &[seat]).await.unwrap();
+    let answer = storm::insist(client, HALL, key, &[seat]).await;
     assert_eq!(answer.status, 202, "{}", answer.body);
     answer.text("reservation_id").unwrap().to_owned()
 }
@@ -206,7 +206,7 @@ async fn a_list_is_read_with_its_own_cursors_only(set: ServerSet) {
 async fn a_reservation_is_its_owners_alone(set: ServerSet) {
     let office = open(set).await;
     let (bob, ada) = (office.customer("bob"), office.customer("ada"));
-    let bobs = bob.reserve(HALL, "bobs", &["A-2-1"]).await.unwrap().text("reservation_id").unwrap().to_owned();
+    let bobs = storm::insist(&bob, HALL, "bobs", &["A-2-1"]).await.text("reservation_id").unwrap().to_owned();
     office.system.event_source().pause();
     let pending = hold(&bob, "pending", "A-2-2").await;
     let never = format!("{HALL}.00000000-0000-5000-8000-000000000000");

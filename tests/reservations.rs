@@ -90,13 +90,13 @@ async fn another_body_under_a_key_is_refused(set: ServerSet) {
     let office = Office::open(set).await;
     office.sells("bodies", &hall::small(1, 4)).await;
     let client = office.customer("alice");
-    assert_eq!(client.reserve("bodies", "k", &["A-1-1"]).await.unwrap().status, 202);
-    let refused = client.reserve("bodies", "k", &["A-1-2"]).await.unwrap();
+    assert_eq!(storm::insist(&client, "bodies", "k", &["A-1-1"]).await.status, 202);
+    let refused = storm::insist(&client, "bodies", "k", &["A-1-2"]).await;
     assert_eq!((refused.status, refused.text("type")), (422, Some("idempotency-key-reused")));
     assert!(refused.body.get("reservation_id").is_none());
     assert_eq!(office.seat_status("bodies", "A-1-2").await, "free");
     // The same key of another customer, and of the same customer in another order, is another and the same thing.
-    assert_eq!(office.customer("bob").reserve("bodies", "k", &["A-1-2"]).await.unwrap().status, 202);
+    assert_eq!(storm::insist(&office.customer("bob"), "bodies", "k", &["A-1-2"]).await.status, 202);
     let pretty = b"{ \"seats\" : [\"A-1-1\"] }".to_vec();
     let again =
         client.send_raw(Method::POST, "/events/bodies/reservations", &[("idempotency-key", "k")], pretty.into());
@@ -109,11 +109,11 @@ async fn a_flush_between_two_customers_disappoints_the_second_and_leaves_the_tru
     office.sells("flush", &hall::small(1, 4)).await;
     office.system.event_source().pause();
     let (first, second) = (office.customer("first"), office.customer("second"));
-    let accepted = first.reserve("flush", "k", &["A-1-1"]).await.unwrap();
+    let accepted = storm::insist(&first, "flush", "k", &["A-1-1"]).await;
     assert_eq!(accepted.status, 202);
     let redis = redis::connect(&office.system.servers().redis_url()).await;
     redis::command::<String>(&redis, &["FLUSHALL"]).await;
-    let late = second.reserve("flush", "k", &["A-1-1", "A-1-2"]).await.unwrap();
+    let late = storm::insist(&second, "flush", "k", &["A-1-1", "A-1-2"]).await;
     assert_eq!(late.status, 202, "{}", late.body);
     office.system.event_source().resume();
 
@@ -134,15 +134,15 @@ async fn a_flush_between_two_customers_disappoints_the_second_and_leaves_the_tru
 async fn after_a_flush_a_stored_hold_is_loaded_again_and_refuses_at_once(set: ServerSet) {
     let office = Office::open(set).await;
     office.sells("reload", &hall::small(1, 4)).await;
-    let accepted = office.customer("first").reserve("reload", "k", &["A-1-1"]).await.unwrap();
+    let accepted = storm::insist(&office.customer("first"), "reload", "k", &["A-1-1"]).await;
     outcome(&office.customer("first"), accepted.text("reservation_id").unwrap()).await;
     office.drained().await;
     let redis = redis::connect(&office.system.servers().redis_url()).await;
     redis::command::<String>(&redis, &["FLUSHALL"]).await;
-    let refused = office.customer("second").reserve("reload", "k", &["A-1-1"]).await.unwrap();
+    let refused = storm::insist(&office.customer("second"), "reload", "k", &["A-1-1"]).await;
     assert_eq!((refused.status, refused.text("type")), (409, Some("seats-taken")), "{}", refused.body);
     // The first customer's own retry is answered from the row, although its record is gone.
-    let again = office.customer("first").reserve("reload", "k", &["A-1-1"]).await.unwrap();
+    let again = storm::insist(&office.customer("first"), "reload", "k", &["A-1-1"]).await;
     assert_eq!((again.status, again.text("status")), (200, Some("HELD")), "{}", again.body);
     office.close().await;
 }
@@ -170,18 +170,18 @@ async fn a_hold_that_ran_out_goes_to_the_next_customer(set: ServerSet) {
     let office = Office::open(set).await;
     office.sells("short", &hall::with(hall::small(1, 4), "hold_seconds", json!(1))).await;
     let (first, second) = (office.customer("first"), office.customer("second"));
-    let accepted = first.reserve("short", "k", &["A-1-1"]).await.unwrap();
+    let accepted = storm::insist(&first, "short", "k", &["A-1-1"]).await;
     let id = accepted.text("reservation_id").unwrap();
     outcome(&first, id).await;
     let taken_over = eventually("the seat being free again", || async {
-        let answer = second.reserve("short", "k", &["A-1-1"]).await.unwrap();
+        let answer = storm::insist(&second, "short", "k", &["A-1-1"]).await;
         (answer.status == 202).then_some(answer)
     })
     .await;
     let next = outcome(&second, taken_over.text("reservation_id").unwrap()).await;
     assert!(["HELD", "EXPIRED"].contains(&next.text("status").unwrap()), "{}", next.body);
     assert_eq!(outcome(&first, id).await.body["status"], "EXPIRED");
-    let again = first.reserve("short", "k", &["A-1-1"]).await.unwrap();
+    let again = storm::insist(&first, "short", "k", &["A-1-1"]).await;
     assert_eq!((again.status, again.text("type")), (409, Some("hold-expired")), "{}", again.body);
     office.close().await;
 }

@@ -9,7 +9,7 @@ use shared::domain::reservation::Status;
 use shared::dynamodb::reservations::Repository;
 
 use crate::harness::wire::{Fate, Wire};
-use crate::harness::{Office, Wishes, hall, on_both_sets, redis};
+use crate::harness::{Office, Wishes, hall, on_both_sets, redis, storm};
 
 on_both_sets!(
     without_the_condition_a_flush_between_two_customers_gives_a_seat_two_owners,
@@ -41,10 +41,10 @@ async fn owners_after_a_flush(set: ServerSet, wire: &Wire) -> usize {
     let office = Office::open_with(Wishes { wrap_table, ..Wishes::plain(set) }).await;
     office.sells("control", &hall::small(1, 4)).await;
     office.system.event_source().pause();
-    let accepted = office.customer("first").reserve("control", "k", &["A-1-1"]).await.unwrap();
+    let accepted = storm::insist(&office.customer("first"), "control", "k", &["A-1-1"]).await;
     let redis = redis::connect(&office.system.servers().redis_url()).await;
     redis::command::<String>(&redis, &["FLUSHALL"]).await;
-    let late = office.customer("second").reserve("control", "k", &["A-1-1"]).await.unwrap();
+    let late = storm::insist(&office.customer("second"), "control", "k", &["A-1-1"]).await;
     assert_eq!((accepted.status, late.status), (202, 202), "{} {}", accepted.body, late.body);
     office.system.event_source().resume();
     office.drained().await;

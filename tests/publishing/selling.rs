@@ -15,7 +15,7 @@ use shared::redis::Redis;
 use tokio::net::TcpListener;
 
 use crate::harness::wire::{Fate, Wire};
-use crate::harness::{Office, hall, on_both_sets, redis};
+use crate::harness::{Office, hall, on_both_sets, redis, storm};
 
 on_both_sets!(
     added_rows_and_sections_sell_at_once_and_known_seats_keep_their_numbers,
@@ -51,7 +51,7 @@ async fn added_rows_and_sections_sell_at_once_and_known_seats_keep_their_numbers
     let office = Office::open(set).await;
     office.sells("grow", &hall::small(1, 4)).await;
     let (alice, bob) = (office.customer("alice"), office.customer("bob"));
-    assert_accepted(&alice.reserve("grow", "1", &["A-1-1", "A-1-4"]).await.unwrap());
+    assert_accepted(&storm::insist(&alice, "grow", "1", &["A-1-1", "A-1-4"]).await);
     office.drained().await;
     assert_eq!(taken_numbers(&office, "grow").await, [0, 3]);
 
@@ -67,10 +67,10 @@ async fn added_rows_and_sections_sell_at_once_and_known_seats_keep_their_numbers
     {
         assert_eq!(office.seat_status("grow", seat).await, status, "{seat}");
     }
-    let added = bob.reserve("grow", "1", &["A-0-1", "A-1-0", "C-1-1", "A-1-2"]).await.unwrap();
+    let added = storm::insist(&bob, "grow", "1", &["A-0-1", "A-1-0", "C-1-1", "A-1-2"]).await;
     assert_accepted(&added);
     assert_eq!(added.body["amount_cents"], json!(3 * 8900 + 100));
-    let again = alice.reserve("grow", "2", &["A-0-1"]).await.unwrap();
+    let again = storm::insist(&alice, "grow", "2", &["A-0-1"]).await;
     assert_refused(&again, "seats-taken");
     office.drained().await;
     // The known ones as they were; the new ones after them, in their order.
@@ -81,7 +81,7 @@ async fn added_rows_and_sections_sell_at_once_and_known_seats_keep_their_numbers
     // Loaded again from the table alone, the map is the same.
     let redis = redis::connect(&office.system.servers().redis_url()).await;
     redis::command::<String>(&redis, &["FLUSHALL"]).await;
-    assert_refused(&alice.reserve("grow", "3", &["A-1-0", "C-1-2"]).await.unwrap(), "seats-taken");
+    assert_refused(&storm::insist(&alice, "grow", "3", &["A-1-0", "C-1-2"]).await, "seats-taken");
     let shown = office.system.anyone().get("/events/grow").await.unwrap();
     let counts = |section: &str| {
         let of = |state: &str| shown.body["availability"][section][state].as_u64().unwrap();
@@ -121,16 +121,16 @@ async fn a_process_that_knows_an_older_publication_reads_again_and_sells_by_the_
     dearer["sections"][0]["price_cents"] = json!(9900);
     office.sells("stale", &dearer).await;
     let reads = wire.count("GetItem", |_| true);
-    let sold = second.client.reserve("stale", "k", &["A-1-1"]).await.unwrap();
+    let sold = storm::insist(&second.client, "stale", "k", &["A-1-1"]).await;
     assert_accepted(&sold);
     assert_eq!(sold.body["amount_cents"], json!(9900));
     assert_eq!(wire.count("GetItem", |_| true), reads + 1, "it knew the old one, and has read again");
 
     office.sells("stale", &hall::with(dearer, "state", json!("paused"))).await;
-    assert_refused(&second.client.reserve("stale", "k2", &["A-1-2"]).await.unwrap(), "sale-paused");
+    assert_refused(&storm::insist(&second.client, "stale", "k2", &["A-1-2"]).await, "sale-paused");
     // What it promised before stands, and a retry is answered by it.
     office.drained().await;
-    let again = second.client.reserve("stale", "k", &["A-1-1"]).await.unwrap();
+    let again = storm::insist(&second.client, "stale", "k", &["A-1-1"]).await;
     assert_eq!((again.status, again.text("status")), (200, Some("HELD")), "{}", again.body);
     second.gateway.stop().await;
     office.close().await;
@@ -141,12 +141,12 @@ async fn a_new_price_is_paid_by_later_reservations_only(set: ServerSet) {
     office.sells("price", &hall::small(1, 4)).await;
     office.system.event_source().pause();
     let alice = office.customer("alice");
-    let early = alice.reserve("price", "early", &["A-1-1", "B-1-1"]).await.unwrap();
+    let early = storm::insist(&alice, "price", "early", &["A-1-1", "B-1-1"]).await;
     let mut dearer = hall::small(1, 4);
     dearer["sections"][0]["price_cents"] = json!(10_000);
     office.sells("price", &dearer).await;
-    let late = alice.reserve("price", "late", &["A-1-2", "B-1-2"]).await.unwrap();
-    let retried = alice.reserve("price", "early", &["A-1-1", "B-1-1"]).await.unwrap();
+    let late = storm::insist(&alice, "price", "late", &["A-1-2", "B-1-2"]).await;
+    let retried = storm::insist(&alice, "price", "early", &["A-1-1", "B-1-1"]).await;
     let amounts = [&early, &late, &retried].map(|answer| answer.body["amount_cents"].clone());
     assert_eq!(amounts, [json!(8900 + 4900), json!(10_000 + 4900), json!(8900 + 4900)]);
     office.system.event_source().resume();
@@ -164,22 +164,22 @@ async fn a_paused_sale_refuses_a_resumed_one_sells_and_an_ended_one_is_closed(se
     let in_state = |state: &str| hall::with(hall::small(1, 4), "state", json!(state));
     office.sells("state", &in_state("on_sale")).await;
     let alice = office.customer("alice");
-    let accepted = alice.reserve("state", "first", &["A-1-1"]).await.unwrap();
+    let accepted = storm::insist(&alice, "state", "first", &["A-1-1"]).await;
     assert_accepted(&accepted);
 
     office.sells("state", &in_state("paused")).await;
-    assert_refused(&alice.reserve("state", "k", &["A-1-2"]).await.unwrap(), "sale-paused");
+    assert_refused(&storm::insist(&alice, "state", "k", &["A-1-2"]).await, "sale-paused");
     assert_eq!(office.seat_status("state", "A-1-2").await, "free");
     office.drained().await;
-    let again = alice.reserve("state", "first", &["A-1-1"]).await.unwrap();
+    let again = storm::insist(&alice, "state", "first", &["A-1-1"]).await;
     assert_eq!((again.status, again.text("status")), (200, Some("HELD")), "{}", again.body);
 
     office.sells("state", &in_state("on_sale")).await;
-    assert_accepted(&alice.reserve("state", "k", &["A-1-2"]).await.unwrap());
+    assert_accepted(&storm::insist(&alice, "state", "k", &["A-1-2"]).await);
     assert_eq!(office.seat_status("state", "A-1-1").await, "held");
 
     office.sells("state", &in_state("ended")).await;
-    assert_refused(&alice.reserve("state", "k3", &["A-1-3"]).await.unwrap(), "sale-closed");
+    assert_refused(&storm::insist(&alice, "state", "k3", &["A-1-3"]).await, "sale-closed");
     let listed = office.system.anyone().get("/events").await.unwrap();
     let entry = listed.body["events"].as_array().unwrap().iter().find(|event| event["event_id"] == "state").unwrap();
     assert_eq!(entry["state"], "ended");
@@ -194,13 +194,13 @@ async fn outside_its_window_a_sale_refuses_and_says_when_it_opens(set: ServerSet
     };
     let alice = office.customer("alice");
     office.sells("window", &between("2090-01-02T03:04:05Z", "2098-01-01T00:00:00Z")).await;
-    let early = alice.reserve("window", "k", &["A-1-1"]).await.unwrap();
+    let early = storm::insist(&alice, "window", "k", &["A-1-1"]).await;
     assert_refused(&early, "sale-not-open");
     assert_eq!(early.text("opens_at"), Some("2090-01-02T03:04:05Z"));
     office.sells("window", &between("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z")).await;
-    assert_refused(&alice.reserve("window", "k", &["A-1-1"]).await.unwrap(), "sale-closed");
+    assert_refused(&storm::insist(&alice, "window", "k", &["A-1-1"]).await, "sale-closed");
     office.sells("window", &between("2020-01-01T00:00:00Z", "2098-01-01T00:00:00Z")).await;
-    assert_accepted(&alice.reserve("window", "k", &["A-1-1"]).await.unwrap());
+    assert_accepted(&storm::insist(&alice, "window", "k", &["A-1-1"]).await);
     office.close().await;
 }
 
@@ -213,16 +213,16 @@ async fn the_limit_binds_over_all_reservations_of_a_customer_and_a_higher_one_gi
         assert_refused(answer, "limit-reached");
         assert_eq!(answer.body["limit"], json!(2));
     };
-    over(&alice.reserve("limit", "0", &["A-1-1", "A-1-2", "B-1-1"]).await.unwrap());
-    assert_accepted(&alice.reserve("limit", "1", &["A-1-1", "B-1-1"]).await.unwrap());
-    over(&alice.reserve("limit", "2", &["A-1-2"]).await.unwrap());
+    over(&storm::insist(&alice, "limit", "0", &["A-1-1", "A-1-2", "B-1-1"]).await);
+    assert_accepted(&storm::insist(&alice, "limit", "1", &["A-1-1", "B-1-1"]).await);
+    over(&storm::insist(&alice, "limit", "2", &["A-1-2"]).await);
     assert_eq!(office.seat_status("limit", "A-1-2").await, "free");
-    assert_accepted(&bob.reserve("limit", "1", &["A-1-2", "A-1-3"]).await.unwrap());
+    assert_accepted(&storm::insist(&bob, "limit", "1", &["A-1-2", "A-1-3"]).await);
 
     office.sells("limit", &limited(json!(3))).await;
-    assert_accepted(&alice.reserve("limit", "2", &["A-1-4"]).await.unwrap());
+    assert_accepted(&storm::insist(&alice, "limit", "2", &["A-1-4"]).await);
     office.sells("limit", &limited(Value::Null)).await;
-    assert_accepted(&alice.reserve("limit", "3", &["A-1-5", "A-1-6", "A-1-7"]).await.unwrap());
+    assert_accepted(&storm::insist(&alice, "limit", "3", &["A-1-5", "A-1-6", "A-1-7"]).await);
     office.drained().await;
     let listed = alice.get("/reservations").await.unwrap();
     let statuses: Vec<_> = listed.body["reservations"].as_array().unwrap().iter().map(|one| &one["status"]).collect();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use shared::domain::ids::EventId;
 use shared::dynamodb::events::Events;
 
-use crate::harness::{Office, all_at_once, eventually, hall, on_both_sets};
+use crate::harness::{Office, all_at_once, eventually, hall, on_both_sets, storm};
 
 on_both_sets!(
     a_publication_is_created_then_replaced_and_its_tag_guards_the_next,
@@ -166,7 +166,7 @@ async fn published_seats_do_not_vanish(set: ServerSet) {
     }
     assert_eq!(version(&office, "stay").await, json!(1));
     for seat in ["A-1-3", "A-2-3", "B-1-3"] {
-        let sold = office.customer("alice").reserve("stay", seat, &[seat]).await.unwrap();
+        let sold = storm::insist(&office.customer("alice"), "stay", seat, &[seat]).await;
         assert_eq!(sold.status, 202, "{seat}: {}", sold.body);
     }
     office.close().await;
