@@ -19,6 +19,7 @@ use crate::harness::wire::{Fate, Wire};
 use crate::harness::{Office, eventually, hall, on_both_sets, redis, storm};
 
 on_both_sets!(
+    a_row_that_cannot_be_read_keeps_nobody_else_waiting,
     what_ran_out_before_the_grace_ends_is_uncounted_and_is_free_and_the_rest_stays,
     more_than_a_page_of_one_shard_ends_in_one_run,
     a_seat_that_was_taken_over_stays_with_its_new_owner,
@@ -119,6 +120,22 @@ async fn more_than_a_page_of_one_shard_ends_in_one_run(set: ServerSet) {
     assert!(!items.iter().any(|item| item.contains("pk=\"SEATS#") || item.contains("status=\"HELD\"")));
     let limit: Vec<&String> = items.iter().filter(|item| item.contains("pk=\"LIMIT#")).collect();
     assert!(limit.len() == 1 && limit[0].contains("live=0"), "{limit:?}");
+    office.close().await;
+}
+
+async fn a_row_that_cannot_be_read_keeps_nobody_else_waiting(set: ServerSet) {
+    let office = Office::open(set).await;
+    held(&office, &asks("pill", "alice", &["A-1-1"], from_now(-100, -20))).await;
+    // The first shard, and the oldest entry in it: whatever the job does, it meets this one first.
+    let broken = "RES#pill.00000000-0000-5000-8000-000000000000";
+    let item = [("pk", broken), ("sk", "-"), ("due_shard", "expire#0"), ("due_at", "0000000000001")];
+    let table = office.table().await;
+    let (client, name) = table.raw();
+    let put = item.iter().fold(client.put_item().table_name(name), |put, (field, value)| {
+        put.item(*field, aws_sdk_dynamodb::types::AttributeValue::S((*value).into()))
+    });
+    put.send().await.unwrap();
+    assert_eq!(expired(&office).await, Expired { expired: 1, failed: 1, ..Expired::default() });
     office.close().await;
 }
 

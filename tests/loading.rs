@@ -222,3 +222,24 @@ async fn of_two_publications_the_greater_version_stays_in_whatever_order_they_co
     let version: String = scripts.command(&["HGET", &keys::event(&first.id), "version"]).await;
     assert_eq!(version, "3");
 }
+
+#[tokio::test]
+async fn what_an_abandoned_load_has_left_hides_nobody() {
+    let scripts = Scripts::start().await;
+    let event = event("hall", 1, &hall::small(1, 8));
+    let section = event.section("A").unwrap();
+    let (alice, bob) = (Attempt::new(&event, "alice", "k", &["A-1-1"]), Attempt::new(&event, "bob", "k", &["A-1-1"]));
+    let now = scripts.redis.now_ms().await.unwrap();
+    let taken = |number, state| TakenSeat { number, state };
+    let held = |attempt: &Attempt, expires_at_ms| TakenState::Held { owner: attempt.id.uuid().into(), expires_at_ms };
+    scripts.loading.begin(&event, section, "dead").await.unwrap();
+    let left = [taken(0, held(&bob, now - 1)), taken(1, held(&bob, now - 1))];
+    scripts.loading.add(&event, section, "dead", &left).await.unwrap();
+
+    scripts.loading.begin(&event, section, "alive").await.unwrap();
+    let read = [taken(0, held(&alice, now + 60_000)), taken(1, TakenState::Sold)];
+    scripts.loading.add(&event, section, "alive", &read).await.unwrap();
+    scripts.loading.end(&event, section, "alive").await.unwrap();
+    assert_eq!(scripts.shown(&event, "A-1-1").await, Some(Availability::Held));
+    assert_eq!(scripts.shown(&event, "A-1-2").await, Some(Availability::Sold));
+}

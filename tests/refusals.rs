@@ -5,6 +5,8 @@ mod documents;
 mod requests;
 
 use axum::http::Method;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use local::client::{Answer, ApiClient};
 use local::servers::ServerSet;
@@ -198,6 +200,14 @@ async fn a_list_is_read_with_its_own_cursors_only(set: ServerSet) {
     assert_ne!(next.body["reservations"][0]["reservation_id"], page.body["reservations"][0]["reservation_id"]);
     let stolen = ada.get(&format!("/reservations?limit=1&cursor={cursor}")).await.unwrap();
     assert_eq!((stolen.status, stolen.text("field")), (400, Some("cursor")), "{}", stolen.body);
+    for forged in [
+        json!({ "customer": "bob", "a": "b", "c": "d", "e": "f" }),
+        json!({ "customer": "bob", "pk": "", "sk": "-", "created_at_id": "1" }),
+    ] {
+        let cursor = URL_SAFE_NO_PAD.encode(forged.to_string());
+        let refused = bob.get(&format!("/reservations?cursor={cursor}")).await.unwrap();
+        assert_eq!((refused.status, refused.text("field")), (400, Some("cursor")), "{}", refused.body);
+    }
     let own = ada.get("/reservations").await.unwrap();
     assert_eq!(own.body, json!({ "reservations": [], "cursor": null }));
     office.close().await;

@@ -63,11 +63,20 @@ impl Scripts {
         (scripts, event)
     }
 
-    /// Claims.
+    /// Claims, having just read the event.
     pub async fn claim(&self, event: &Event, attempt: &Attempt) -> Claimed {
+        self.claim_as(event, true, attempt).await
+    }
+
+    /// Claims by a copy of the event.
+    pub async fn claim_unread(&self, event: &Event, attempt: &Attempt) -> Claimed {
+        self.claim_as(event, false, attempt).await
+    }
+
+    async fn claim_as(&self, event: &Event, fresh: bool, attempt: &Attempt) -> Claimed {
         let Attempt { id, customer, fingerprint, seats, .. } = attempt;
         let draft = attempt.draft(event);
-        self.claims.claim(Claim { event, id, customer, fingerprint, seats, draft: &draft }).await.unwrap()
+        self.claims.claim(Claim { event, fresh, id, customer, fingerprint, seats, draft: &draft }).await.unwrap()
     }
 
     /// Claims what must be granted, and returns the message with the attempts.

@@ -21,6 +21,7 @@ on_both_sets!(
     added_rows_and_sections_sell_at_once_and_known_seats_keep_their_numbers,
     a_process_that_knows_an_older_publication_reads_again_and_sells_by_the_new_one,
     a_new_price_is_paid_by_later_reservations_only,
+    a_process_with_an_old_copy_sells_new_seats_at_once_and_after_a_flush_nothing_by_that_copy,
     a_paused_sale_refuses_a_resumed_one_sells_and_an_ended_one_is_closed,
     outside_its_window_a_sale_refuses_and_says_when_it_opens,
     the_limit_binds_over_all_reservations_of_a_customer_and_a_higher_one_gives_room,
@@ -131,6 +132,29 @@ async fn a_process_that_knows_an_older_publication_reads_again_and_sells_by_the_
     // What it promised before stands, and a retry is answered by it.
     office.drained().await;
     let again = storm::insist(&second.client, "stale", "k", &["A-1-1"]).await;
+    assert_eq!((again.status, again.text("status")), (200, Some("HELD")), "{}", again.body);
+    second.gateway.stop().await;
+    office.close().await;
+}
+
+async fn a_process_with_an_old_copy_sells_new_seats_at_once_and_after_a_flush_nothing_by_that_copy(set: ServerSet) {
+    let office = Office::open(set).await;
+    office.sells("copy", &hall::small(1, 4)).await;
+    let wire = Wire::new(|_, _| Fate::Pass);
+    let second = Second::start(&office, &wire).await;
+    assert_accepted(&storm::insist(&second.client, "copy", "1", &["A-1-1"]).await);
+
+    // Two hundred seats more: the last of them are in another partition, which the old copy knows nothing of.
+    office.sells("copy", &hall::small(60, 4)).await;
+    assert_accepted(&storm::insist(&second.client, "copy", "2", &["A-60-4"]).await);
+    office.drained().await;
+    office.sells("copy", &hall::with(hall::small(60, 4), "state", json!("paused"))).await;
+    let redis = redis::connect(&office.system.servers().redis_url()).await;
+    redis::command::<String>(&redis, &["FLUSHALL"]).await;
+    assert_refused(&storm::insist(&second.client, "copy", "3", &["A-1-2"]).await, "sale-paused");
+    assert_eq!(office.seat_status("copy", "A-60-4").await, "held");
+    // A paused sale keeps nobody from hearing of what is his.
+    let again = storm::insist(&second.client, "copy", "2", &["A-60-4"]).await;
     assert_eq!((again.status, again.text("status")), (200, Some("HELD")), "{}", again.body);
     second.gateway.stop().await;
     office.close().await;

@@ -15,14 +15,19 @@ use shared::dynamodb::events::Events;
 const KNOWN: Duration = Duration::from_secs(30);
 /// How long an event stays unknown: long enough to shield the table, short enough for who has just published.
 const UNKNOWN: Duration = Duration::from_secs(1);
-/// Events kept; the least used ones go first.
-const EVENTS: u64 = 200;
+/// What is kept, in seats, at some 250 bytes each; the least used events go first.
+const SEATS: u64 = 400_000;
+/// What an event weighs at least, in seats, known or unknown.
+const LEAST_WEIGHT: u32 = 50;
+/// How often an event is read anew for a seat it does not have: a new one sells at once, and a wrong one costs no reads.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// The events this process has read. Cheap to clone.
 #[derive(Clone)]
 pub struct Catalogue {
     events: Events,
     cache: Cache<EventId, Option<Arc<Event>>>,
+    looked_again: Cache<EventId, ()>,
 }
 
 struct Age;
@@ -36,7 +41,12 @@ impl Expiry<EventId, Option<Arc<Event>>> for Age {
 impl Catalogue {
     /// A catalogue over these events.
     pub fn new(events: Events) -> Self {
-        Self { events, cache: Cache::builder().max_capacity(EVENTS).expire_after(Age).build() }
+        let weigh = |_: &EventId, event: &Option<Arc<Event>>| {
+            event.as_ref().map_or(LEAST_WEIGHT, |event| event.capacity().max(LEAST_WEIGHT))
+        };
+        let cache = Cache::builder().max_capacity(SEATS).weigher(weigh).expire_after(Age).build();
+        let looked_again = Cache::builder().max_capacity(SEATS / 100).time_to_live(LOOK_AGAIN).build();
+        Self { events, cache, looked_again }
     }
 
     /// The event, if there is one.
@@ -48,15 +58,25 @@ impl Catalogue {
         self.cache.try_get_with_by_ref(id, read).await
     }
 
-    /// The event after `seen` has turned out to be an older publication.
+    /// The event, read past every lag, after a copy has turned out to be too old, or may be.
     ///
     /// # Errors
     /// When the table gives no usable answer.
-    pub async fn newer_than(&self, seen: &Event) -> Result<Option<Arc<Event>>, Arc<StoreError>> {
-        if self.get(&seen.id).await?.is_none_or(|event| event.version <= seen.version) {
-            self.cache.invalidate(&seen.id).await;
+    pub async fn read_again(&self, id: &EventId) -> Result<Option<Arc<Event>>, Arc<StoreError>> {
+        self.cache.invalidate(id).await;
+        self.get(id).await
+    }
+
+    /// The same for a seat that `seen` does not have; at most once in [`LOOK_AGAIN`], `None` in between.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn look_again(&self, seen: &Event) -> Result<Option<Arc<Event>>, Arc<StoreError>> {
+        if self.looked_again.contains_key(&seen.id) {
+            return Ok(None);
         }
-        self.get(&seen.id).await
+        self.looked_again.insert(seen.id.clone(), ()).await;
+        self.read_again(&seen.id).await
     }
 
     /// Takes over a publication made by this process.

@@ -91,7 +91,7 @@ impl App {
             seat_maps: SeatMaps::new(redis.clone()),
             loading: Loading::new(redis.clone()),
             catalogue: Catalogue::new(events.clone()),
-            warmer: Warmer::new(redis.clone(), repository.clone()),
+            warmer: Warmer::new(redis.clone(), repository.clone(), events.clone()),
             repository,
             events,
             redis,

@@ -9,6 +9,7 @@ use shared::domain::ids::{CustomerId, EventId};
 use shared::domain::reservation::Status;
 use shared::dynamodb::StoreError;
 use shared::dynamodb::events::EventSummary;
+use shared::dynamodb::keys;
 use shared::dynamodb::rows::ReservationRow;
 
 use crate::App;
@@ -62,10 +63,7 @@ pub async fn reservations(
         Some(json) => Some(serde_json::from_slice(&json).map_err(|_| bad_cursor())?),
         None => None,
     };
-    if after
-        .as_ref()
-        .is_some_and(|key| key.get("customer").map(String::as_str) != Some(caller.as_str()) || key.len() != 4)
-    {
+    if after.as_ref().is_some_and(|key| !is_key_of(caller, key)) {
         return Err(bad_cursor().into());
     }
     let (page, now) = tokio::join!(app.repository.of_customer(caller, query.limit()?, after), app.redis.now_ms());
@@ -77,6 +75,16 @@ pub async fn reservations(
         (row, status)
     };
     Ok((page.rows.into_iter().map(read).collect(), next))
+}
+
+/// Whether a cursor is a key of the index, and of this caller's part of it: it comes from outside.
+fn is_key_of(caller: &CustomerId, key: &HashMap<String, String>) -> bool {
+    let field = |name: &str| key.get(name).map_or("", String::as_str);
+    key.len() == 4
+        && keys::reservation_id(field("pk")).is_ok()
+        && field("sk") == keys::ALONE
+        && field("customer") == caller.as_str()
+        && !field("created_at_id").is_empty()
 }
 
 /// One page of events, by id.

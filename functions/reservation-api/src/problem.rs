@@ -164,7 +164,9 @@ fn reserve_kind(refusal: &reserve::Refusal) -> Kind {
         Refusal::KeyReused => {
             Kind(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The key was used with another body")
         }
-        Refusal::TooManyAttempts => Kind(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts"),
+        Refusal::TooManyAttempts { .. } => {
+            Kind(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts")
+        }
         Refusal::Unavailable { .. } => unavailable(),
     }
 }
@@ -199,11 +201,11 @@ fn reserve_fields(refusal: &reserve::Refusal, fields: &mut Map<String, Value>) {
             fields.insert("field".into(), json!("seats"));
             None
         }
-        Refusal::SaleClosed { id } | Refusal::Unavailable { id, .. } => id.as_ref(),
+        Refusal::SaleClosed { id } | Refusal::TooManyAttempts { id } | Refusal::Unavailable { id, .. } => id.as_ref(),
         Refusal::Contended { id } | Refusal::Lapsed { id } | Refusal::NotHeld { id } | Refusal::HoldExpired { id } => {
             Some(id)
         }
-        Refusal::EventNotFound | Refusal::SalePaused | Refusal::KeyReused | Refusal::TooManyAttempts => None,
+        Refusal::EventNotFound | Refusal::SalePaused | Refusal::KeyReused => None,
     };
     if let Some(id) = id {
         fields.insert("reservation_id".into(), json!(id));

@@ -3,8 +3,6 @@
 //! Claim (one Redis command) → produce (acks = all) → accepted. Everything else is a [`retry`], a refusal, or a doubt, and
 //! doubt never releases: only a produce that definitely failed gives the claim back.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use shared::domain::document::SectionKind;
 use shared::domain::event::{Event, Seat, Section};
@@ -18,8 +16,9 @@ use shared::redis::claims::{Claim, Claimed};
 use crate::retry::{self, Retry};
 use crate::{App, fingerprint};
 
-/// Claims one request may try: the first, one after a newer publication was read, one after a cold section was loaded.
-const MAX_ROUNDS: usize = 3;
+/// Claims one request may try: the first, one after the event was read again, one after a cold section was loaded, and one
+/// for what happened meanwhile.
+const MAX_ROUNDS: usize = 4;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -78,7 +77,7 @@ pub enum Refusal {
     #[error("the key was used with another body")]
     KeyReused,
     #[error("too many attempts")]
-    TooManyAttempts,
+    TooManyAttempts { id: Option<ReservationId> },
     #[error("not now")]
     Unavailable { id: Option<ReservationId>, source: Option<Box<dyn std::error::Error + Send + Sync>> },
 }
@@ -97,39 +96,54 @@ impl Refusal {
 pub async fn reserve(app: &App, asked: &Reserve) -> Result<Reserved, Refusal> {
     let id = ReservationId::derive(&asked.event_id, &asked.customer, &asked.key);
     let fingerprint = fingerprint::of_seats(&asked.seats);
-    let known = app.catalogue.get(&asked.event_id).await.map_err(|error| Refusal::unavailable(None, error))?;
+    let unavailable = |error| Refusal::unavailable(Some(&id), error);
+    let known = app.catalogue.get(&asked.event_id).await.map_err(unavailable)?;
     let mut event = known.ok_or(Refusal::EventNotFound)?;
+    let mut fresh = false;
 
-    let retry = |now_ms| Retry { app, id: &id, fingerprint: &fingerprint, now_ms };
     for _ in 0..MAX_ROUNDS {
-        let order = order(&event, &asked.seats)?;
+        let order = match order(&event, &asked.seats) {
+            Err(Refusal::SeatsNotFound(seats)) => match app.catalogue.look_again(&event).await.map_err(unavailable)? {
+                Some(newer) if newer.version > event.version => {
+                    (event, fresh) = (newer, true);
+                    continue;
+                }
+                _ => return Err(Refusal::SeatsNotFound(seats)),
+            },
+            order => order?,
+        };
         let draft = draft(&event, &id, asked, &fingerprint, &order);
         let claim = Claim {
             event: &event,
+            fresh,
             id: &id,
             customer: &asked.customer,
             fingerprint: &fingerprint,
             seats: &order.seats,
             draft: &draft,
         };
+        let retry = |now_ms| Retry { app, event: &event, id: &id, fingerprint: &fingerprint, now_ms };
         // A claim without an answer may have been granted: the id goes along, so that the same key continues it.
         match app.claims.claim(claim).await.map_err(|error| Refusal::unavailable(Some(&id), error))? {
             Claimed::Granted { message, attempts, now_ms } => {
                 return produce(app, &id, message, attempts, now_ms).await;
             }
-            Claimed::Stale => event = newer(app, &event).await?,
+            Claimed::Stale => {
+                let read = app.catalogue.read_again(&asked.event_id).await.map_err(unavailable)?;
+                (event, fresh) = (read.ok_or(Refusal::EventNotFound)?, true);
+            }
             Claimed::Cold(sections) => {
                 let loaded = app.warmer.warm(&event, &sections).await;
-                loaded.map_err(|error| Refusal::unavailable(None, error))?;
+                loaded.map_err(|error| Refusal::unavailable(Some(&id), error))?;
             }
             Claimed::Decided { message, outcome, now_ms } => return retry(now_ms).decided(&message, outcome).await,
             Claimed::Ended { message, now_ms } => return retry(now_ms).close(&message).await,
             Claimed::Own { now_ms } => return retry(now_ms).own().await,
             Claimed::KeyReused { now_ms } => return retry(now_ms).reused().await,
-            refused => return Err(refusal(refused, &asked.seats)),
+            refused => return Err(refusal(refused, &id, &asked.seats)),
         }
     }
-    Err(Refusal::unavailable(None, "the event kept changing or its sections kept getting lost"))
+    Err(Refusal::unavailable(Some(&id), "the event kept changing or its sections kept getting lost"))
 }
 
 /// The seats asked for, located and priced.
@@ -168,11 +182,6 @@ fn draft(event: &Event, id: &ReservationId, asked: &Reserve, fingerprint: &str, 
     Draft::new(id.clone(), asked.customer.clone(), fingerprint.to_owned(), order.seats.clone(), &terms)
 }
 
-async fn newer(app: &App, event: &Event) -> Result<Arc<Event>, Refusal> {
-    let newer = app.catalogue.newer_than(event).await.map_err(|error| Refusal::unavailable(None, error))?;
-    newer.ok_or(Refusal::EventNotFound)
-}
-
 /// Remembers a claimed request. Only here is a claim ever given back, and only when nothing can have been written.
 async fn produce(
     app: &App,
@@ -205,7 +214,7 @@ async fn produce(
 }
 
 /// What the claim script refused, without having bound the key.
-fn refusal(refused: Claimed, asked: &[SeatId]) -> Refusal {
+fn refusal(refused: Claimed, id: &ReservationId, asked: &[SeatId]) -> Refusal {
     let seats = |positions: Vec<usize>| positions.iter().filter_map(|at| asked.get(*at).cloned()).collect();
     match refused {
         Claimed::Taken { taken, held_by_you } => {
@@ -215,7 +224,8 @@ fn refusal(refused: Claimed, asked: &[SeatId]) -> Refusal {
         Claimed::NotOpen { opens_at_ms } => Refusal::SaleNotOpen { opens_at_ms: Some(opens_at_ms), id: None },
         Claimed::Closed => Refusal::SaleClosed { id: None },
         Claimed::Paused => Refusal::SalePaused,
-        Claimed::TooManyAttempts | Claimed::TooManyClaims => Refusal::TooManyAttempts,
+        Claimed::TooManyAttempts => Refusal::TooManyAttempts { id: Some(id.clone()) },
+        Claimed::TooManyClaims => Refusal::TooManyAttempts { id: None },
         Claimed::Granted { .. }
         | Claimed::Ended { .. }
         | Claimed::Decided { .. }

@@ -1,6 +1,7 @@
 //! What a retry is told: an attempt under a key that Redis or the table already knows. It never claims a second time; at
 //! most it closes an attempt whose claim has ended with nothing stored, so that its message, if it still comes, finds that.
 
+use shared::domain::event::Event;
 use shared::domain::ids::{ReservationId, SeatId};
 use shared::domain::reservation::{Decision, Outcome, Reason, Status};
 use shared::dynamodb::rows::ReservationRow;
@@ -13,6 +14,8 @@ use crate::reserve::{Refusal, Reserved};
 pub struct Retry<'a> {
     /// Where to look.
     pub app: &'a App,
+    /// The event as it is published now.
+    pub event: &'a Event,
     /// The attempt's id.
     pub id: &'a ReservationId,
     /// What is asked for this time.
@@ -26,7 +29,7 @@ impl Retry<'_> {
     pub async fn decided(&self, message: &str, decision: Decision) -> Result<Reserved, Refusal> {
         if let Outcome::Rejected(reason) = decision.outcome {
             let request = read(self.id, message)?;
-            return Err(rejected(self.id, reason, decision.taken, request.max_per_customer));
+            return Err(self.rejected(reason, decision.taken, request.max_per_customer));
         }
         match self.stored().await? {
             Some(row) => self.answer(row),
@@ -81,9 +84,24 @@ impl Retry<'_> {
             Status::Cancelled => Err(Refusal::NotHeld { id }),
             Status::Rejected => {
                 let reason = row.outcome.reason().unwrap_or(Reason::Lapsed);
-                Err(rejected(&id, reason, row.taken, None))
+                Err(self.rejected(reason, row.taken, self.event.document.max_per_customer))
             }
             Status::Pending => Err(Refusal::unavailable(Some(&id), "a row is never pending")),
+        }
+    }
+
+    fn rejected(&self, reason: Reason, taken: Vec<SeatId>, limit: Option<u32>) -> Refusal {
+        let (id, bound) = (self.id.clone(), Some(self.id.clone()));
+        match reason {
+            Reason::SeatsTaken => Refusal::SeatsTaken { taken, held_by_you: Vec::new(), id: bound },
+            Reason::Contended => Refusal::Contended { id },
+            Reason::LimitReached => Refusal::LimitReached { limit, id: bound },
+            Reason::SaleNotOpen => {
+                let opens_at_ms = Some(self.event.document.sale.opens_at.as_millisecond());
+                Refusal::SaleNotOpen { opens_at_ms, id: bound }
+            }
+            Reason::SaleClosed => Refusal::SaleClosed { id: bound },
+            Reason::Lapsed => Refusal::Lapsed { id },
         }
     }
 }
@@ -91,16 +109,4 @@ impl Retry<'_> {
 /// Reads what a record holds.
 pub fn read(id: &ReservationId, message: &str) -> Result<Request, Refusal> {
     Request::from_value(message.as_bytes()).map_err(|error| Refusal::unavailable(Some(id), error))
-}
-
-fn rejected(id: &ReservationId, reason: Reason, taken: Vec<SeatId>, limit: Option<u32>) -> Refusal {
-    let (id, bound) = (id.clone(), Some(id.clone()));
-    match reason {
-        Reason::SeatsTaken => Refusal::SeatsTaken { taken, held_by_you: Vec::new(), id: bound },
-        Reason::Contended => Refusal::Contended { id },
-        Reason::LimitReached => Refusal::LimitReached { limit, id: bound },
-        Reason::SaleNotOpen => Refusal::SaleNotOpen { opens_at_ms: None, id: bound },
-        Reason::SaleClosed => Refusal::SaleClosed { id: bound },
-        Reason::Lapsed => Refusal::Lapsed { id },
-    }
 }

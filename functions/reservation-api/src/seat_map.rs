@@ -76,7 +76,7 @@ async fn read(app: &App, id: &EventId, section: Option<&str>) -> Result<SeatMap,
         let cold: Vec<String> =
             sections.iter().zip(&states).filter(|(_, state)| state.is_none()).map(|(s, _)| s.id.to_string()).collect();
         if version > event.version {
-            let newer = app.catalogue.newer_than(&event).await.map_err(unavailable)?;
+            let newer = app.catalogue.read_again(id).await.map_err(unavailable)?;
             event = newer.ok_or(Refusal::EventNotFound)?;
         } else if !cold.is_empty() {
             app.warmer.warm(&event, &cold).await.map_err(unavailable)?;

@@ -10,6 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use moka::future::Cache;
 use shared::domain::event::{Event, Section};
 use shared::dynamodb::StoreError;
+use shared::dynamodb::events::Events;
 use shared::dynamodb::reservations::Repository;
 use shared::lock::Lock;
 use shared::redis::loading::{Loading, Step};
@@ -61,14 +62,15 @@ pub struct Warmer {
     loading: Loading,
     lock: Lock,
     repository: Repository,
+    events: Events,
     under_way: Cache<String, ()>,
 }
 
 impl Warmer {
     /// A warmer between these stores.
-    pub fn new(redis: Redis, repository: Repository) -> Self {
+    pub fn new(redis: Redis, repository: Repository, events: Events) -> Self {
         let under_way = Cache::builder().max_capacity(REMEMBERED).time_to_live(BELIEVED).build();
-        Self { loading: Loading::new(redis.clone()), lock: Lock::new(redis), repository, under_way }
+        Self { loading: Loading::new(redis.clone()), lock: Lock::new(redis), repository, events, under_way }
     }
 
     /// Makes sure the sections are loaded.
@@ -104,6 +106,9 @@ impl Warmer {
     }
 
     async fn load_under_lock(&self, event: &Event, section: &Section) -> Result<(), Cold> {
+        // What the caller knows may lack the newest seats, and a section is loaded whole or not at all.
+        let published = self.events.get(&event.id, true).await?;
+        let section = published.as_ref().and_then(|event| event.section(section.id.as_str())).unwrap_or(section);
         for _ in 0..ROUNDS {
             let nonce = uuid::Uuid::new_v4().simple().to_string();
             if self.loading.begin(event, section, &nonce).await? == Step::Loaded {

@@ -157,7 +157,8 @@ impl Batch {
         };
         let decided = match decide(&self.persist, request, self.deadline).await {
             Ok(decided) => decided,
-            Err(error) if error.is_busy() => return Err(error.into()),
+            // What cannot be read may be mended; only what the table refuses for good is buried.
+            Err(error) if !error.is_refused() => return Err(error.into()),
             Err(error) => {
                 let id = &request.reservation_id;
                 tracing::error!(reservation_id = %id, error = &error as &dyn std::error::Error, "never to be stored");

@@ -28,6 +28,8 @@ pub struct Expired {
     pub expired: usize,
     /// Holds that turned out to be something else by now: paid, cancelled, prolonged.
     pub left_alone: usize,
+    /// Holds that could not be ended; the next run tries again.
+    pub failed: usize,
     /// Whether the run did nothing because Redis gave no time.
     pub without_clock: bool,
     /// Whether the deadline came before the end; the next run goes on.
@@ -59,9 +61,14 @@ pub async fn expire(jobs: &Jobs, wall_ms: i64, deadline: Instant) -> Result<Expi
             let ended: Vec<_> = stream::iter(ends).buffer_unordered(AT_ONCE).collect().await;
             let mut moved = 0;
             for result in ended {
-                match result? {
-                    true => moved += 1,
-                    false => done.left_alone += 1,
+                match result {
+                    Ok(true) => moved += 1,
+                    Ok(false) => done.left_alone += 1,
+                    // One that cannot be ended keeps nobody else waiting; the next run tries it again.
+                    Err(error) => {
+                        done.failed += 1;
+                        tracing::error!(error = &error as &dyn std::error::Error, "a hold could not be expired");
+                    }
                 }
             }
             done.expired += moved;

@@ -18,6 +18,9 @@ pub const MAX_SEATS_PER_EVENT: u32 = 200_000;
 pub const MAX_SECTIONS: usize = 300;
 /// Rows of one section.
 pub const MAX_ROWS_PER_SECTION: usize = 2_000;
+/// Seats of one seated section: its map, at 60 bytes a seat with the longest labels, has to fit into one answer of a Lambda
+/// (6 MB).
+pub const MAX_SEATS_PER_SEATED_SECTION: u64 = 50_000;
 /// Longest name of an event, venue or section, in characters.
 pub const MAX_NAME_LENGTH: usize = 200;
 /// Most seats one reservation may hold: 20 seat updates, the row and the limit stay below DynamoDB's 100 items a transaction.
@@ -312,6 +315,9 @@ fn check_rows(rows: &[RowDocument]) -> Result<u64, Invalid> {
             }
         }
         seats += row.seats.len() as u64;
+    }
+    if seats > MAX_SEATS_PER_SEATED_SECTION {
+        return Err(Invalid::new("rows", format!("hold more than {MAX_SEATS_PER_SEATED_SECTION} seats together")));
     }
     Ok(seats)
 }

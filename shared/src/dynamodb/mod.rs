@@ -59,6 +59,11 @@ impl StoreError {
         matches!(self, StoreError::Busy { .. })
     }
 
+    /// Whether trying again changes nothing.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, StoreError::Refused { .. })
+    }
+
     pub(crate) fn corrupt(error: impl std::fmt::Display) -> Self {
         Self::Corrupt(error.to_string())
     }

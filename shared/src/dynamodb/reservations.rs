@@ -141,7 +141,8 @@ impl Repository {
             }
             mine = kept;
         }
-        Err(StoreError::corrupt("a reservation's seats kept changing hands while it was ended"))
+        let source = "a reservation's seats kept changing hands while it was ended".into();
+        Err(StoreError::Busy { code: "Contended".into(), source })
     }
 
     fn put_once(&self, row: &ReservationRow) -> Result<TransactWriteItem, StoreError> {

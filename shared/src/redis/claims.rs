@@ -21,6 +21,8 @@ pub const MAX_CLAIMS_PER_MINUTE: i64 = 60;
 pub struct Claim<'a> {
     /// The event as the caller knows it.
     pub event: &'a Event,
+    /// Whether the caller has just read it past every lag. Where Redis knows nothing of the event, nothing else will do.
+    pub fresh: bool,
     /// The attempt.
     pub id: &'a ReservationId,
     /// Whose it is.
@@ -75,7 +77,7 @@ pub enum Claimed {
     TooManyAttempts,
     /// More than [`MAX_CLAIMS_PER_MINUTE`] of this customer.
     TooManyClaims,
-    /// Redis knows a newer publication: read the event again.
+    /// Redis knows a newer publication, or nothing at all: read the event again.
     Stale,
     /// These sections (by id) have to be loaded first.
     Cold(Vec<String>),
@@ -125,7 +127,7 @@ impl Claims {
     /// # Errors
     /// When Redis gives no usable answer; the claim may have been granted then, and a retry will find it.
     pub async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, RedisError> {
-        let Claim { event, id, customer, fingerprint, seats, draft } = claim;
+        let Claim { event, fresh, id, customer, fingerprint, seats, draft } = claim;
         let sections = SectionsOf::new(seats);
         let mut keys = vec![keys::event(&event.id), keys::record(id), keys::customer(&event.id, customer)];
         for section in &sections.ids {
@@ -146,13 +148,14 @@ impl Claims {
             RECORD_SECONDS.into(),
             MAX_ATTEMPTS.into(),
             MAX_CLAIMS_PER_MINUTE.into(),
+            i64::from(fresh).into(),
         ];
         for seat in seats {
             args.push(sections.index(seat));
             args.push(i64::from(seat.number).into());
         }
         let reply: Vec<String> = self.redis.run(&self.claim, keys, args).await?;
-        read_reply(&reply, &sections).ok_or_else(|| RedisError::Unexpected(reply.join(" ")))
+        read_reply(&reply, &sections).ok_or_else(|| RedisError::Unexpected(reply.first().cloned().unwrap_or_default()))
     }
 
     /// Gives back what this attempt claimed, after a produce that definitely failed. Answers whether it did: not when

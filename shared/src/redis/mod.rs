@@ -40,8 +40,9 @@ const RECONNECT_MIN_MS: u32 = 5;
 const RECONNECT_MAX_MS: u32 = 400;
 /// Most that is added to such a delay at random, in ms: fred's own 100 would take a good part of a command's time.
 const RECONNECT_JITTER_MS: u32 = 20;
-/// How often a command is sent, the first time included: once more after a connection was lost. Every script here is
-/// idempotent for its reservation, so a resend is safe.
+/// How often a command is sent, the first time included: once more after a connection was lost. A script that ran twice
+/// finds its own work: at worst a claim counts as retried, and is then kept where it could have been given back, or a view
+/// is counted twice.
 const COMMAND_ATTEMPTS: u32 = 2;
 /// Commands waiting for a connection before new ones are refused at once.
 const MAX_WAITING_COMMANDS: usize = 5_000;

@@ -47,7 +47,7 @@ impl Records {
         let keys = vec![keys::event(&id.event()), keys::record(id)];
         let reply: Vec<String> = self.redis.run(&self.read, keys, Vec::new()).await?;
         let [now, since, message, outcome] = reply.as_slice() else {
-            return Err(RedisError::Unexpected(reply.join(" ")));
+            return Err(RedisError::Unexpected(format!("{} values for a record", reply.len())));
         };
         let number = |text: &str| text.parse().map_err(|_| RedisError::Unexpected(text.to_owned()));
         let request = match message.as_str() {

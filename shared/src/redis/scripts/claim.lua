@@ -5,10 +5,11 @@
 -- ARGV  1 version, 2 state, 3 opens_at, 4 closes_at, 5 limit ('' = none)   the caller's view of the event
 --       6 uuid, 7 fingerprint, 8 lease_ms, 9 the message without its times and closing brace
 --       10 record_seconds, 11 most attempts, 12 most claims a minute
---       13.. per seat: index of its section (from 0), number
+--       13 whether the caller has just read the event strongly (1 | 0)
+--       14.. per seat: index of its section (from 0), number
 local event, record, customer = KEYS[1], KEYS[2], KEYS[3]
 local uuid, fingerprint = ARGV[6], ARGV[7]
-local FIRST_SECTION_KEY, FIRST_SEAT = 4, 13
+local FIRST_SECTION_KEY, FIRST_SEAT = 4, 14
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -38,17 +39,13 @@ if known then
   return { 'granted', message, tostring(attempts), tostring(now) }
 end
 
--- The greater version wins; a caller with an older one must read again.
+-- The greater version wins; a caller with an older one must read again, and so must one with any when all is lost here.
 local version = tonumber(redis.call('HGET', event, 'version') or '0')
-if tonumber(ARGV[1]) < version then return { 'stale' } end
+if tonumber(ARGV[1]) < version or (version == 0 and ARGV[13] ~= '1') then return { 'stale' } end
 if tonumber(ARGV[1]) > version then
   redis.call('HSET', event, 'version', ARGV[1], 'state', ARGV[2], 'opens_at', ARGV[3], 'closes_at', ARGV[4], 'limit', ARGV[5])
   redis.call('HSETNX', event, 'since', now)
 end
-local sale = redis.call('HMGET', event, 'state', 'opens_at', 'closes_at', 'limit')
-if sale[1] == 'ended' or now >= tonumber(sale[3]) then return { 'sale-closed' } end
-if sale[1] == 'paused' then return { 'sale-paused' } end
-if now < tonumber(sale[2]) then return { 'sale-not-open', sale[2] } end
 
 local cold = { 'cold' }
 for section = 0, (#KEYS - FIRST_SECTION_KEY - 1) / 2 do
@@ -61,6 +58,7 @@ for i = FIRST_SEAT, #ARGV, 2 do
   local section, number = tonumber(ARGV[i]), ARGV[i + 1]
   local seat = tostring((i - FIRST_SEAT) / 2)
   local owner = owner_of(section, number)
+  -- Whatever the sale says by now: this id has a row, and the row answers.
   if owner == uuid then return { 'own', tostring(now) } end
   if redis.call('GETBIT', taken_key(section), number) == 1 then
     taken[#taken + 1] = seat
@@ -69,6 +67,11 @@ for i = FIRST_SEAT, #ARGV, 2 do
     if redis.call('HEXISTS', customer, owner) == 1 then mine[#mine + 1] = seat end
   end
 end
+
+local sale = redis.call('HMGET', event, 'state', 'opens_at', 'closes_at', 'limit')
+if sale[1] == 'ended' or now >= tonumber(sale[3]) then return { 'sale-closed' } end
+if sale[1] == 'paused' then return { 'sale-paused' } end
+if now < tonumber(sale[2]) then return { 'sale-not-open', sale[2] } end
 if #taken > 0 then return { 'taken', table.concat(taken, ','), table.concat(mine, ',') } end
 
 -- What the customer holds already; what has run out no longer counts. "<expiry, 0 = for good>:<seats>"

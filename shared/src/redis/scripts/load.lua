@@ -17,19 +17,22 @@ if step == 'end' then
   redis.call('HSET', claims, '@loaded', redis.call('TIME')[1])
   return 'ok'
 end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for i = 3, #ARGV, 4 do
   local number, state, owner = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local known = redis.call('HGET', claims, number)
-  -- What a correction wrote meanwhile stays; that somebody has the seat no longer says nothing about another holder.
-  local news = not known
-    or (state == 'held' and string.sub(known, 1, 13) == '0000000000000' and string.sub(known, 15) ~= owner)
-  if news then
-    if state == 'held' then
+  local given_up = known and string.sub(known, 1, 13) == '0000000000000'
+  if state == 'held' then
+    -- What a correction wrote meanwhile stays: a live owner, or the note that this very one has lost the seat. What is
+    -- past, and may be left from a load that was given up, says nothing about who holds the seat now.
+    local past = known and tonumber(string.sub(known, 1, 13)) <= now
+    if not known or (past and not (given_up and string.sub(known, 15) == owner)) then
       redis.call('HSET', claims, number, string.format('%013d', tonumber(ARGV[i + 3])) .. ':' .. owner)
-    else
-      redis.call('SETBIT', KEYS[2], number, 1)
-      if state == 'blocked' then redis.call('SETBIT', KEYS[3], number, 1) end
     end
+  elseif not given_up then
+    redis.call('SETBIT', KEYS[2], number, 1)
+    if state == 'blocked' then redis.call('SETBIT', KEYS[3], number, 1) end
   end
 end
 return 'ok'
