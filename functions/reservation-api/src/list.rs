@@ -68,6 +68,7 @@ pub async fn reservations(
     }
     let (page, now) = tokio::join!(app.repository.of_customer(caller, query.limit()?, after), app.redis.now_ms());
     let page = page?;
+    // Without Redis there is no clock to read by, and a hold reads as it is stored.
     let now_ms = now.ok();
     let next = page.next.map(|key| URL_SAFE_NO_PAD.encode(serde_json::to_vec(&key).unwrap_or_default()));
     let read = |row: ReservationRow| {
