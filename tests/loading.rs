@@ -174,7 +174,7 @@ async fn who_never_had_a_seat_hides_nobody_elses_hold_from_the_loader() {
 async fn a_first_publication_marks_its_sections_loaded_and_a_republish_does_not() {
     let scripts = Scripts::start().await;
     let first = event("hall", 1, &hall::small(1, 8));
-    scripts.loading.publish(&first).await.unwrap();
+    scripts.publish_first(&first).await;
     assert_eq!(shown(&scripts, &first, &["A-1-1", "B-1-1"]).await, [Some(Availability::Free); 2]);
     // From its start, so that a missing record means there was none.
     let attempt = Attempt::new(&first, "alice", "k", &["A-1-1"]);
@@ -187,10 +187,10 @@ async fn a_first_publication_marks_its_sections_loaded_and_a_republish_does_not(
     added["id"] = json!("C");
     wider["sections"].as_array_mut().unwrap().push(added);
     let second = event("hall", 2, &wider);
-    scripts.loading.publish(&second).await.unwrap();
+    scripts.loading.publish(&second, None).await.unwrap();
     assert_eq!(shown(&scripts, &second, &["A-1-1", "C-1-1"]).await, [Some(Availability::Free), None]);
     scripts.command::<String>(&["FLUSHALL"]).await;
-    scripts.loading.publish(&event("hall", 3, &wider)).await.unwrap();
+    scripts.loading.publish(&event("hall", 3, &wider), None).await.unwrap();
     assert_eq!(shown(&scripts, &second, &["A-1-1", "C-1-1"]).await, [None, None]);
 }
 
@@ -198,13 +198,35 @@ async fn a_first_publication_marks_its_sections_loaded_and_a_republish_does_not(
 async fn a_first_publication_that_comes_late_marks_nothing_loaded() {
     let scripts = Scripts::start().await;
     let first = event("hall", 1, &hall::small(1, 8));
+    scripts.loading.announce(&first.id, "nonce").await.unwrap();
     // A claim has brought the publication along before its publisher told Redis.
     let attempt = Attempt::new(&first, "alice", "k", &["A-1-1"]);
     assert_eq!(scripts.claim(&first, &attempt).await, Claimed::Cold(vec!["A".into()]));
-    scripts.loading.publish(&first).await.unwrap();
+    scripts.loading.publish(&first, Some("nonce")).await.unwrap();
     assert_eq!(scripts.shown(&first, "A-1-1").await, None);
     let look = Records::new(scripts.redis.clone()).look(&attempt.id).await.unwrap();
     assert!(look.since_ms > 0 && !look.absence_is_known(), "{look:?}");
+}
+
+#[tokio::test]
+async fn a_first_publication_whose_announcement_was_lost_marks_nothing_loaded() {
+    let scripts = Scripts::start().await;
+    let first = event("hall", 1, &hall::small(1, 8));
+    let look = async || Records::new(scripts.redis.clone()).look(&Attempt::new(&first, "a", "k", &["A-1-1"]).id).await;
+    // While its publisher was stopped between the stores others may have sold, and a flush has taken what Redis knew of it.
+    scripts.loading.announce(&first.id, "nonce").await.unwrap();
+    scripts.command::<String>(&["FLUSHALL"]).await;
+    scripts.loading.publish(&first, Some("nonce")).await.unwrap();
+    assert_eq!(scripts.shown(&first, "A-1-1").await, None);
+    assert!(!look().await.unwrap().absence_is_known());
+    // Nor does anybody believe what was announced by another, or not at all.
+    let second = event("other", 1, &hall::small(1, 8));
+    scripts.loading.announce(&second.id, "another's").await.unwrap();
+    scripts.loading.publish(&second, Some("nonce")).await.unwrap();
+    assert_eq!(scripts.shown(&second, "A-1-1").await, None);
+    let third = event("third", 1, &hall::small(1, 8));
+    scripts.loading.publish(&third, None).await.unwrap();
+    assert_eq!(scripts.shown(&third, "A-1-1").await, None);
 }
 
 #[tokio::test]
@@ -213,10 +235,10 @@ async fn of_two_publications_the_greater_version_stays_in_whatever_order_they_co
     let paused = event("hall", 2, &hall::with(hall::small(1, 8), "state", json!("paused")));
     let open = event("hall", 3, &hall::small(1, 8));
     let attempt = |key| Attempt::new(&first, "alice", key, &["A-1-1"]);
-    scripts.loading.publish(&paused).await.unwrap();
+    scripts.loading.publish(&paused, None).await.unwrap();
     assert_eq!(scripts.claim(&paused, &attempt("a")).await, Claimed::Paused);
-    scripts.loading.publish(&open).await.unwrap();
-    scripts.loading.publish(&paused).await.unwrap();
+    scripts.loading.publish(&open, None).await.unwrap();
+    scripts.loading.publish(&paused, None).await.unwrap();
     assert_eq!(scripts.claim(&paused, &attempt("b")).await, Claimed::Stale);
     scripts.granted(&open, &attempt("c")).await;
     let version: String = scripts.command(&["HGET", &keys::event(&first.id), "version"]).await;

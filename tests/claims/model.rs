@@ -276,7 +276,7 @@ async fn walk(scripts: &Scripts, steps: Vec<Step>) -> Result<(), TestCaseError> 
     static WALKS: AtomicU32 = AtomicU32::new(0);
     let document = hall::with(hall::small(1, 2), "max_per_customer", json!(LIMIT));
     let event = event(&format!("walk-{}", WALKS.fetch_add(1, Ordering::Relaxed)), 1, &document);
-    scripts.loading.publish(&event).await.unwrap();
+    scripts.publish_first(&event).await;
     let mut walk = Walk { scripts, event, model: Model::default(), granted: BTreeMap::new() };
     for step in steps {
         walk.take(step).await?;

@@ -59,8 +59,14 @@ impl Scripts {
     pub async fn selling(document: &Value) -> (Self, Event) {
         let scripts = Self::start().await;
         let event = event("hall", 1, document);
-        scripts.loading.publish(&event).await.unwrap();
+        scripts.publish_first(&event).await;
         (scripts, event)
+    }
+
+    /// Publishes an event for the first time.
+    pub async fn publish_first(&self, event: &Event) {
+        self.loading.announce(&event.id, "nonce").await.unwrap();
+        self.loading.publish(event, Some("nonce")).await.unwrap();
     }
 
     /// Claims, having just read the event.

@@ -64,9 +64,10 @@ pub async fn publish(
         if !met {
             return Err(Refusal::PreconditionFailed);
         }
+        let announced = if previous.is_none() { announce(app, id).await } else { None };
         match app.events.publish(id, document.clone(), previous.as_ref()).await? {
             Published::Done(event) => {
-                if let Err(error) = app.loading.publish(&event).await {
+                if let Err(error) = app.loading.publish(&event, announced.as_deref()).await {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(event_id = %id, error, "redis was not told of a publication; the next claim brings it");
                 }
@@ -82,4 +83,16 @@ pub async fn publish(
         }
     }
     Err(Refusal::Overtaken)
+}
+
+/// Announces a first publication; without, its sections are loaded when they are first asked for.
+async fn announce(app: &App, id: &EventId) -> Option<String> {
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    match app.loading.announce(id, &nonce).await {
+        Ok(()) => Some(nonce),
+        Err(error) => {
+            tracing::warn!(event_id = %id, error = &error as &dyn std::error::Error, "a publication was not announced");
+            None
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `t1:{e}:event` | hash | version, state, opens_at, closes_at, limit, since (ms; when Redis last lost the event, 0 = never) |
+//! | `t1:{e}:event` | hash | version, state, opens_at, closes_at, limit, since (ms; when Redis last lost the event, 0 = never), `@new` (nonce of a first publication under way) |
 //! | `t1:{e}:views` | counter | views not yet written back |
 //! | `t1:{e}:dirty` | set | sections whose state is in doubt |
 //! | `t1:{e}:s:<section>:claims` | hash | seat number → `<expiry, 13 digits of ms>:<uuid>`; `@loaded` (s), `@load` (nonce) |

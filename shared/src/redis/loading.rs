@@ -5,6 +5,7 @@ use fred::types::Value;
 use super::claims::integer;
 use super::{Redis, RedisError, Script, keys};
 use crate::domain::event::{Event, Section, TakenSeat, TakenState};
+use crate::domain::ids::EventId;
 
 /// What a step of a load says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,7 @@ pub enum Step {
 pub struct Loading {
     redis: Redis,
     load: Script,
+    announce: Script,
     publish: Script,
 }
 
@@ -31,15 +33,25 @@ impl Loading {
         Self {
             redis,
             load: Script::new(include_str!("scripts/load.lua")),
+            announce: Script::new(include_str!("scripts/announce.lua")),
             publish: Script::new(include_str!("scripts/publish.lua")),
         }
     }
 
-    /// Makes a publication known, if it is newer than what Redis knows; a first one marks its sections loaded.
+    /// Announces a first publication, before it is made, under a nonce of its publisher.
+    ///
+    /// # Errors
+    /// When Redis gives no usable answer; the publication's sections are then loaded when they are first asked for.
+    pub async fn announce(&self, event: &EventId, nonce: &str) -> Result<(), RedisError> {
+        self.redis.run::<i64>(&self.announce, vec![keys::event(event)], vec![nonce.into()]).await.map(|_| ())
+    }
+
+    /// Makes a publication known, if it is newer than what Redis knows; a first one marks its sections loaded, if it was
+    /// announced under this nonce and nothing was lost since.
     ///
     /// # Errors
     /// When Redis gives no usable answer. The next claim brings the version along.
-    pub async fn publish(&self, event: &Event) -> Result<(), RedisError> {
+    pub async fn publish(&self, event: &Event, announced: Option<&str>) -> Result<(), RedisError> {
         let mut keys = vec![keys::event(&event.id)];
         keys.extend(event.sections.iter().map(|section| keys::claims(&event.id, section.id.as_str())));
         let document = &event.document;
@@ -49,7 +61,7 @@ impl Loading {
             document.sale.opens_at.as_millisecond().into(),
             document.sale.closes_at.as_millisecond().into(),
             document.max_per_customer.map_or_else(|| "".into(), |limit| i64::from(limit).into()),
-            i64::from(event.version == 1).into(),
+            announced.unwrap_or_default().into(),
         ];
         self.redis.run::<i64>(&self.publish, keys, args).await.map(|_| ())
     }
