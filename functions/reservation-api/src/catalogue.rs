@@ -54,7 +54,7 @@ impl Catalogue {
     /// # Errors
     /// When it is not known here and the table gives no usable answer.
     pub async fn get(&self, id: &EventId) -> Result<Option<Arc<Event>>, Arc<StoreError>> {
-        let read = async { self.events.get(id, true).await.map(|event| event.map(Arc::new)) };
+        let read = async { self.events.get(id).await.map(|event| event.map(Arc::new)) };
         self.cache.try_get_with_by_ref(id, read).await
     }
 

@@ -55,7 +55,7 @@ pub async fn publish(
     expected: &Expected,
 ) -> Result<Arc<Event>, Refusal> {
     for _ in 0..MAX_ROUNDS {
-        let previous = app.events.get(id, true).await?;
+        let previous = app.events.get(id).await?;
         let met = match expected {
             Expected::Any => true,
             Expected::Existing => previous.is_some(),

@@ -106,14 +106,14 @@ impl Warmer {
     }
 
     async fn load_under_lock(&self, event: &Event, section: &Section) -> Result<(), Cold> {
-        // What the caller knows may lack the newest seats, and a section is loaded whole or not at all.
-        let published = self.events.get(&event.id, true).await?;
-        let section = published.as_ref().and_then(|event| event.section(section.id.as_str())).unwrap_or(section);
         for _ in 0..ROUNDS {
             let nonce = uuid::Uuid::new_v4().simple().to_string();
             if self.loading.begin(event, section, &nonce).await? == Step::Loaded {
                 return Ok(());
             }
+            // What the caller knows may lack the newest seats, and a section is loaded whole or not at all.
+            let published = self.events.get(&event.id).await?;
+            let section = published.as_ref().and_then(|event| event.section(section.id.as_str())).unwrap_or(section);
             let partitions = 0..section.layout.partitions();
             let adds: Vec<_> = partitions.map(|partition| self.partition(event, section, &nonce, partition)).collect();
             let steps: Vec<Step> = stream::iter(adds).buffer_unordered(PARTITIONS_AT_ONCE).try_collect().await?;

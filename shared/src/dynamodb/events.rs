@@ -82,18 +82,18 @@ impl Events {
         Self { table, layouts }
     }
 
-    /// The event as published last; `strong` reads past every lag.
+    /// The event as published last, read past every lag.
     ///
     /// # Errors
     /// When the table gives no usable answer.
-    pub async fn get(&self, id: &EventId, strong: bool) -> Result<Option<Event>, StoreError> {
-        match self.stored(id, strong).await? {
+    pub async fn get(&self, id: &EventId) -> Result<Option<Event>, StoreError> {
+        match self.stored(id).await? {
             Some((stored, layouts)) => event(id, stored, &layouts).map(Some),
             None => Ok(None),
         }
     }
 
-    /// Publishes a document over `previous` (what [`get`](Self::get) answered, read strongly; `None` = never published).
+    /// Publishes a document over `previous` (what [`get`](Self::get) answered; `None` = never published).
     ///
     /// # Errors
     /// When the table gives no usable answer; the publication may have been made then.
@@ -109,7 +109,7 @@ impl Events {
         }
         let version = previous.map_or(1, |event| event.version + 1);
         let known = match previous {
-            Some(_) => self.stored(id, true).await?,
+            Some(_) => self.stored(id).await?,
             None => None,
         };
         if known.as_ref().map_or(0, |(stored, _)| stored.version) + 1 != version {
@@ -183,8 +183,8 @@ impl Events {
         Ok((summaries, next))
     }
 
-    async fn stored(&self, id: &EventId, strong: bool) -> Result<Option<(Stored, Layouts)>, StoreError> {
-        let Some(item) = self.table.get(keys::event(id), keys::ALONE, strong).await? else { return Ok(None) };
+    async fn stored(&self, id: &EventId) -> Result<Option<(Stored, Layouts)>, StoreError> {
+        let Some(item) = self.table.get(keys::event(id), keys::ALONE, true).await? else { return Ok(None) };
         let stored: Stored = serde_json::from_str(attribute(&item, "published")?).map_err(StoreError::corrupt)?;
         let layouts = self.read_layouts(id, stored.layouts.values()).await?;
         Ok(Some((stored, layouts)))
