@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without ends it where it is missing")]
 
+mod admin_list;
 mod claims;
 mod events;
 mod expiry;

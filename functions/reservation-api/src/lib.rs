@@ -7,6 +7,7 @@ mod caller;
 mod catalogue;
 mod fingerprint;
 mod list;
+mod list_of_event;
 mod problem;
 mod publish;
 mod reserve;

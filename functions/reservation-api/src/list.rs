@@ -37,19 +37,22 @@ pub struct PageQuery {
 }
 
 impl PageQuery {
-    fn limit(&self) -> Result<i32, Invalid> {
+    /// How many entries, within bounds.
+    pub fn limit(&self) -> Result<i32, Invalid> {
         let Some(text) = &self.limit else { return Ok(DEFAULT_LIMIT) };
         let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
         limit.ok_or_else(|| Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}")))
     }
 
-    fn cursor(&self) -> Result<Option<Vec<u8>>, Invalid> {
+    /// What the cursor carries; the lists say whether it is one of theirs.
+    pub fn cursor(&self) -> Result<Option<Vec<u8>>, Invalid> {
         let decoded = self.cursor.as_deref().map(|text| URL_SAFE_NO_PAD.decode(text));
         decoded.transpose().map_err(|_| bad_cursor())
     }
 }
 
-fn bad_cursor() -> Invalid {
+/// Any cursor that this list has not answered.
+pub fn bad_cursor() -> Invalid {
     Invalid::new("cursor", "must be one that an earlier page answered")
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use shared::domain::Invalid;
 use shared::domain::ids::{ReservationId, SeatId};
 
-use crate::{list, publish, reserve, seat_map, show, views};
+use crate::{list, list_of_event, publish, reserve, seat_map, show, views};
 
 /// Seconds after which a refused caller may try again.
 const RETRY_AFTER: u32 = 1;
@@ -259,6 +259,16 @@ impl From<seat_map::Refusal> for Problem {
             seat_map::Refusal::SectionNotFound => Self::SectionNotFound,
             seat_map::Refusal::SectionRequired => Self::SectionRequired,
             seat_map::Refusal::Unavailable(source) => Self::Unavailable(source),
+        }
+    }
+}
+
+impl From<list_of_event::Refusal> for Problem {
+    fn from(refusal: list_of_event::Refusal) -> Self {
+        match refusal {
+            list_of_event::Refusal::Invalid(invalid) => Self::InvalidRequest(invalid),
+            list_of_event::Refusal::EventNotFound => Self::EventNotFound,
+            list_of_event::Refusal::Unavailable(source) => Self::Unavailable(source),
         }
     }
 }

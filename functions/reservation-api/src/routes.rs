@@ -1,5 +1,7 @@
 //! The routes: parse, call the use case, shape the answer. No decision is made here.
 
+mod admin;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -10,22 +12,19 @@ use axum::routing::{get, post, put};
 use bytes::Bytes;
 use serde::Deserialize;
 use shared::domain::Invalid;
-use shared::domain::document::{EventDocument, MAX_SEATS_PER_RESERVATION};
+use shared::domain::document::MAX_SEATS_PER_RESERVATION;
 use shared::domain::ids::{EventId, IdempotencyKey, ReservationId, SeatId};
 use shared::domain::json::from_json;
 
-use crate::caller::{Admin, Caller};
+use crate::caller::Caller;
 use crate::list::PageQuery;
 use crate::problem::Problem;
-use crate::publish::Expected;
 use crate::reserve::{Reserve, Reserved};
 use crate::show::Shown;
-use crate::{App, fingerprint, list, publish, reserve, seat_map, show, views};
+use crate::{App, fingerprint, list, reserve, seat_map, show, views};
 
 /// Largest body of a customer, in bytes.
 const MAX_BODY: usize = 64 * 1024;
-/// Largest body of the organiser, in bytes: 200,000 seats with labels of their own.
-const MAX_ADMIN_BODY: usize = 4 * 1024 * 1024;
 /// When to look at an accepted reservation, in seconds.
 const LOOK_AFTER: u32 = 1;
 
@@ -39,7 +38,8 @@ pub fn router(app: App) -> Router {
         .route("/events/{event_id}/reservations", post(reserve))
         .route("/reservations", get(list_reservations))
         .route("/reservations/{reservation_id}", get(show_reservation))
-        .route("/admin/events/{event_id}", put(publish_event))
+        .route("/admin/events/{event_id}", put(admin::publish_event))
+        .route("/admin/events/{event_id}/reservations", get(admin::list_reservations))
         .fallback(|| async { Problem::NoSuchRoute })
         .method_not_allowed_fallback(|| async { Problem::NoSuchMethod })
         .with_state(app)
@@ -161,23 +161,6 @@ async fn show_seats(
         ([(header::CONTENT_TYPE, "application/json")], body).into_response()
     };
     response.headers_mut().insert(header::ETAG, header_value(&tag));
-    Ok(response)
-}
-
-/// `PUT /admin/events/{event_id}`
-async fn publish_event(State(app): State<App>, _: Admin, event: Named, headers: HeaderMap, request: Request) -> Answer {
-    let Path(id) = event.map_err(|_| Invalid::new("event_id", "must be UTF-8"))?;
-    let id = EventId::parse(&id)?;
-    let document = EventDocument::parse(&body(request, MAX_ADMIN_BODY).await?, app.min_hold_seconds)?;
-    let expected = match headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default().trim()) {
-        None => Expected::Any,
-        Some("*") => Expected::Existing,
-        Some(tag) => Expected::Tag(tag.to_owned()),
-    };
-    let event = publish::publish(&app, &id, &document, &expected).await?;
-    let status = if event.version == 1 { StatusCode::CREATED } else { StatusCode::OK };
-    let mut response = json(status, &views::PublishedEvent::new(&event));
-    response.headers_mut().insert(header::ETAG, header_value(&publish::etag(&event)));
     Ok(response)
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::domain::document::{EventDocument, SectionKind};
 use shared::domain::event::{Event, Seat, Version};
-use shared::domain::ids::{EventId, Label, ReservationId, SeatId};
+use shared::domain::ids::{CustomerId, EventId, Label, ReservationId, SeatId};
 use shared::domain::money::{Cents, Currency};
 use shared::domain::reservation::{Reason, Status};
 use shared::dynamodb::events::EventSummary;
@@ -107,6 +107,30 @@ fn ids(seats: &[Seat]) -> Vec<SeatId> {
 pub struct Reservations {
     /// The page.
     pub reservations: Vec<Reservation>,
+    /// Where the next begins; null = the end.
+    pub cursor: Option<String>,
+}
+
+/// A reservation as the organiser sees it: with its customer, without whom nothing could be done about it.
+#[derive(Serialize)]
+pub struct CustomersReservation {
+    customer: CustomerId,
+    #[serde(flatten)]
+    reservation: Reservation,
+}
+
+impl CustomersReservation {
+    /// A stored reservation whose status reads as `status`.
+    pub fn stored(row: ReservationRow, status: Status) -> Self {
+        Self { customer: row.customer.clone(), reservation: Reservation::stored(row, status) }
+    }
+}
+
+/// A page of an event's reservations.
+#[derive(Serialize)]
+pub struct EventReservations {
+    /// The page.
+    pub reservations: Vec<CustomersReservation>,
     /// Where the next begins; null = the end.
     pub cursor: Option<String>,
 }

@@ -102,6 +102,23 @@ pub fn sortable(ms: i64) -> String {
     format!("{ms:013}")
 }
 
+/// Where a reservation stands among those of its index partition: by time, and at one time by id.
+pub fn created_at_id(ms: i64, id: &ReservationId) -> String {
+    format!("{}#{id}", sortable(ms))
+}
+
+/// The reservation that stands there.
+///
+/// # Errors
+/// When it is no place in an index.
+pub fn created(created_at_id: &str) -> Result<ReservationId, Invalid> {
+    let (time, id) = created_at_id.split_once('#').unwrap_or_default();
+    if time.len() != 13 || !time.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Invalid::new("created_at_id", "must be 13 digits, # and a reservation"));
+    }
+    ReservationId::parse(id)
+}
+
 /// A primary key as the SDK takes it.
 pub(crate) fn primary(pk: impl Into<String>, sk: impl Into<String>) -> HashMap<String, AttributeValue> {
     HashMap::from([("pk".into(), AttributeValue::S(pk.into())), ("sk".into(), AttributeValue::S(sk.into()))])

@@ -1,4 +1,5 @@
-//! What is read of reservations: one by its id, a page of a customer's, what is due, and the taken seats of a partition.
+//! What is read of reservations: one by its id, a page of a customer's or of one shard of an event's, what is due, and the
+//! taken seats of a partition.
 
 use std::collections::HashMap;
 
@@ -12,6 +13,7 @@ use crate::domain::ids::{CustomerId, EventId, ReservationId};
 
 /// Rows one page of a list or of a job's query reads at most.
 pub const MAX_PAGE: i32 = 100;
+
 /// Rows of one page, and where the next begins.
 #[derive(Debug, Clone)]
 pub struct Page {
@@ -19,6 +21,15 @@ pub struct Page {
     pub rows: Vec<ReservationRow>,
     /// Key after which the next page begins; `None` = the end.
     pub next: Option<HashMap<String, String>>,
+}
+
+/// Rows of one shard of an event's reservations.
+#[derive(Debug, Clone)]
+pub struct ShardPage {
+    /// The rows.
+    pub rows: Vec<ReservationRow>,
+    /// The `created_at_id` before which it goes on; `None` = the end.
+    pub next: Option<String>,
 }
 
 impl Repository {
@@ -59,6 +70,49 @@ impl Repository {
         let rows =
             answer.items.unwrap_or_default().into_iter().map(ReservationRow::from_item).collect::<Result<_, _>>()?;
         Ok(Page { rows, next: answer.last_evaluated_key.map(text_key) })
+    }
+
+    /// One shard of an event's reservations, newest first, at most `limit` of those that stand before the `created_at_id`
+    /// `before` (`None` = from the newest on). Lags by the index.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn of_event(
+        &self,
+        event: &EventId,
+        shard: char,
+        before: Option<&str>,
+        limit: i32,
+    ) -> Result<ShardPage, StoreError> {
+        let condition = match before {
+            Some(_) => "event_shard = :shard AND created_at_id < :before",
+            None => "event_shard = :shard",
+        };
+        let before = before.map(|before| (":before".to_owned(), AttributeValue::S(before.to_owned())));
+        let mut values = HashMap::from_iter(before);
+        values.insert(":shard".to_owned(), AttributeValue::S(keys::event_shard(event, shard)));
+        let answer = self
+            .table
+            .client
+            .query()
+            .table_name(&self.table.name)
+            .index_name(keys::BY_EVENT)
+            .key_condition_expression(condition)
+            .set_expression_attribute_values(Some(values))
+            .scan_index_forward(false)
+            .limit(limit.clamp(1, MAX_PAGE))
+            .send()
+            .await
+            .map_err(store_error)?;
+        let rows =
+            answer.items.unwrap_or_default().into_iter().map(ReservationRow::from_item).collect::<Result<_, _>>()?;
+        let next = match answer.last_evaluated_key.map(text_key) {
+            Some(mut key) => {
+                Some(key.remove("created_at_id").ok_or_else(|| StoreError::corrupt("a key without created_at_id"))?)
+            }
+            None => None,
+        };
+        Ok(ShardPage { rows, next })
     }
 
     /// Reservations of one shard whose hold ended before `until_ms`, the oldest first, at most [`MAX_PAGE`].

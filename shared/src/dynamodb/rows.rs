@@ -79,7 +79,7 @@ impl ReservationRow {
             held_at_ms: request.held_at_ms,
             expires_at_ms: request.expires_at_ms,
             counted: if held { request.seats.len() } else { 0 },
-            created_at_id: format!("{}#{id}", keys::sortable(request.held_at_ms)),
+            created_at_id: keys::created_at_id(request.held_at_ms, id),
             event_shard: keys::event_shard(&id.event(), shard),
             due_shard: held.then(|| keys::due_expire(shard)),
             due_at: held.then(|| keys::sortable(request.expires_at_ms)),
@@ -108,6 +108,11 @@ impl ReservationRow {
             counts,
             seats,
         }
+    }
+
+    /// Its sort key in the indexes of customers and events; never changes.
+    pub fn created_at_id(&self) -> &str {
+        &self.created_at_id
     }
 
     /// The outcome as the record in Redis keeps it.
