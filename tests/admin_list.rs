@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 use shared::clock;
 use shared::domain::reservation::{Decision, Outcome, Reason, Step};
 use shared::dynamodb::Table;
+use shared::dynamodb::changes::End;
 use shared::dynamodb::keys;
-use shared::dynamodb::reservations::{End, Hold, Repository};
+use shared::dynamodb::reservations::{Hold, Repository};
+use shared::dynamodb::rows::ReservationRow;
 use shared::message::Request;
 
 use crate::harness::handmade::{Asked, asks, reservation_id};
@@ -76,7 +78,8 @@ fn request(event: &str, n: usize, held_from_now: i64, long: bool) -> Request {
 async fn store(table: &Table, request: &Request, status: &str) {
     let repository = Repository::new(table.clone());
     if status == "REJECTED" {
-        repository.reject(request, Decision::plain(Outcome::Rejected(Reason::SeatsTaken))).await.unwrap();
+        let rejected = ReservationRow::new(request, Decision::plain(Outcome::Rejected(Reason::SeatsTaken)));
+        repository.put_unless_stored(rejected).await.unwrap();
         return;
     }
     let Hold::Made(row) = repository.hold(request).await.unwrap() else { panic!("not made") };

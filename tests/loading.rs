@@ -3,14 +3,15 @@
 
 use serde_json::json;
 use shared::domain::event::{Event, Section, TakenSeat, TakenState};
-use shared::domain::reservation::{Decision, Outcome, Reason};
+use shared::domain::reservation::{Outcome, Reason};
 use shared::redis::claims::Claimed;
 use shared::redis::keys;
 use shared::redis::loading::Step;
 use shared::redis::records::Records;
 use shared::redis::seat_map::Availability;
-use shared::redis::truth::{SeatState, Truth};
+use shared::redis::truth::SeatState;
 
+use crate::claims::{sold, truth};
 use crate::harness::hall;
 use crate::harness::scripts::{Attempt, Scripts, event};
 
@@ -37,16 +38,6 @@ fn held_by(attempt: &Attempt) -> Vec<TakenSeat> {
     taken(attempt, &state)
 }
 
-fn truth(attempt: &Attempt, outcome: Outcome, state: &SeatState) -> Truth {
-    Truth {
-        id: attempt.id.clone(),
-        customer: attempt.customer.clone(),
-        outcome: Decision::plain(outcome),
-        counts: None,
-        seats: attempt.seats.iter().map(|seat| (seat.clone(), state.clone())).collect(),
-    }
-}
-
 async fn shown(scripts: &Scripts, event: &Event, seats: &[&str]) -> Vec<Option<Availability>> {
     let mut all = Vec::new();
     for seat in seats {
@@ -63,7 +54,9 @@ async fn a_load_shows_nothing_until_it_has_ended_and_then_everything() {
     let sold = Attempt::new(&event, "bob", "k", &["A-1-2"]);
     let blocked = Attempt::new(&event, "organiser", "k", &["A-1-3"]);
     assert_eq!(loading.begin(&event, a(&event), "n1").await.unwrap(), Step::Ok);
-    for seats in [held_by(&held), taken(&sold, &TakenState::Sold), taken(&blocked, &TakenState::Blocked)] {
+    let bought = TakenState::Sold { owner: sold.id.uuid().to_owned() };
+    let off_sale = TakenState::Blocked { owner: blocked.id.uuid().to_owned() };
+    for seats in [held_by(&held), taken(&sold, &bought), taken(&blocked, &off_sale)] {
         assert_eq!(loading.add(&event, a(&event), "n1", &seats).await.unwrap(), Step::Ok);
     }
     assert_eq!(scripts.shown(&event, "A-1-4").await, None);
@@ -132,7 +125,7 @@ async fn a_correction_meanwhile_wins_over_what_the_loader_has_read() {
     truths.write(&truth(&gone, Outcome::Held, &SeatState::Free)).await.unwrap();
     let held = SeatState::Held { owner: next.id.clone(), expires_at_ms: FAR - 1 };
     truths.write(&truth(&next, Outcome::Held, &held)).await.unwrap();
-    truths.write(&truth(&paid, Outcome::Held, &SeatState::Sold)).await.unwrap();
+    truths.write(&truth(&paid, Outcome::Held, &sold(&paid))).await.unwrap();
     assert_eq!(loading.add(&event, a(&event), "n1", &read).await.unwrap(), Step::Ok);
     assert_eq!(loading.end(&event, a(&event), "n1").await.unwrap(), Step::Ok);
 
@@ -259,7 +252,7 @@ async fn what_an_abandoned_load_has_left_hides_nobody() {
     scripts.loading.add(&event, section, "dead", &left).await.unwrap();
 
     scripts.loading.begin(&event, section, "alive").await.unwrap();
-    let read = [taken(0, held(&alice, now + 60_000)), taken(1, TakenState::Sold)];
+    let read = [taken(0, held(&alice, now + 60_000)), taken(1, TakenState::Sold { owner: alice.id.uuid().into() })];
     scripts.loading.add(&event, section, "alive", &read).await.unwrap();
     scripts.loading.end(&event, section, "alive").await.unwrap();
     assert_eq!(scripts.shown(&event, "A-1-1").await, Some(Availability::Held));

@@ -14,6 +14,7 @@ use shared::clock;
 use shared::domain::ids::ReservationId;
 use shared::domain::reservation::{Decision, Outcome, Reason, Step};
 use shared::dynamodb::reservations::Repository;
+use shared::dynamodb::rows::ReservationRow;
 use shared::kafka::{Doubt, Message, Position, ProduceError, Refusal, RequestLog};
 use shared::message::Request;
 use shared::redis::claims::MAX_ATTEMPTS;
@@ -179,7 +180,7 @@ async fn rows(office: &Office, gallery: &mut Gallery) {
     let message = messages.iter().find(|message| message.key.as_deref() == Some(id.as_str().as_bytes())).unwrap();
     let request = Request::from_value(message.value.as_deref().unwrap()).unwrap();
     let contended = Decision::plain(Outcome::Rejected(Reason::Contended));
-    repository.reject(&request, contended).await.unwrap();
+    repository.put_unless_stored(ReservationRow::new(&request, contended)).await.unwrap();
     office.system.event_source().resume();
     office.drained().await;
     gallery.show("contended", &ada.reserve("rows", "contended", &["A-1-2"]).await.unwrap());

@@ -35,8 +35,6 @@ pub struct Request {
     pub fingerprint: String,
     /// The publication the seats were located in.
     pub layout_version: Version,
-    /// What is asked for, all or nothing.
-    pub seats: Vec<Seat>,
     /// What it costs.
     pub amount_cents: Cents,
     /// In which currency.
@@ -48,13 +46,16 @@ pub struct Request {
     pub opens_at_ms: i64,
     /// The first moment after the sale.
     pub closes_at_ms: i64,
+    /// What is asked for, all or nothing.
+    pub seats: Vec<Seat>,
     /// When the claim was granted.
     pub held_at_ms: i64,
     /// When the hold ends.
     pub expires_at_ms: i64,
 }
 
-/// A request before the claim: all but the two times, which only the claim script's clock may give.
+/// A request before the claim: all but the seats, which the claim script may choose, and the two times, which only its
+/// clock may give.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Draft {
     version: u32,
@@ -62,7 +63,6 @@ pub struct Draft {
     customer: CustomerId,
     fingerprint: String,
     layout_version: Version,
-    seats: Vec<Seat>,
     amount_cents: Cents,
     currency: Currency,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,14 +88,13 @@ pub struct Terms {
 
 impl Draft {
     /// Puts a draft together.
-    pub fn new(id: ReservationId, customer: CustomerId, fingerprint: String, seats: Vec<Seat>, terms: &Terms) -> Self {
+    pub fn new(id: ReservationId, customer: CustomerId, fingerprint: String, terms: &Terms) -> Self {
         Self {
             version: MESSAGE_VERSION,
             reservation_id: id,
             customer,
             fingerprint,
             layout_version: terms.layout_version,
-            seats,
             amount_cents: terms.amount,
             currency: terms.currency,
             max_per_customer: terms.max_per_customer,
@@ -104,7 +103,7 @@ impl Draft {
         }
     }
 
-    /// The JSON object without its closing brace: the script appends the times and the brace.
+    /// The JSON object without its closing brace: the script appends the seats, the times and the brace.
     pub fn open_json(&self) -> String {
         let mut json = serde_json::to_string(self).unwrap_or_default();
         json.pop();
@@ -246,7 +245,7 @@ pub struct OutcomeMessage {
 mod tests {
     use super::*;
 
-    const VALUE: &str = r#"{"version":1,"reservation_id":"club.2c5ea4c0-4067-51f9-8f6d-2b7a4f3f7c11","customer":"alice","fingerprint":"f0","layout_version":3,"seats":[{"id":"A-1-12","number":11}],"amount_cents":8900,"currency":"EUR","max_per_customer":8,"opens_at_ms":1,"closes_at_ms":9000,"held_at_ms":1000,"expires_at_ms":2000}"#;
+    const VALUE: &str = r#"{"version":1,"reservation_id":"club.2c5ea4c0-4067-51f9-8f6d-2b7a4f3f7c11","customer":"alice","fingerprint":"f0","layout_version":3,"amount_cents":8900,"currency":"EUR","max_per_customer":8,"opens_at_ms":1,"closes_at_ms":9000,"seats":[{"id":"A-1-12","number":11}],"held_at_ms":1000,"expires_at_ms":2000}"#;
     const KEY: &[u8] = b"club.2c5ea4c0-4067-51f9-8f6d-2b7a4f3f7c11";
 
     fn with(from: &str, to: &str) -> Result<Request, Malformed> {
@@ -272,8 +271,12 @@ mod tests {
             max_per_customer: Some(8),
             sale,
         };
-        let draft = Draft::new(request.reservation_id, request.customer, "f0".into(), request.seats, &terms);
-        assert_eq!(format!("{},\"held_at_ms\":1000,\"expires_at_ms\":2000}}", draft.open_json()), VALUE);
+        let draft = Draft::new(request.reservation_id, request.customer, "f0".into(), &terms);
+        let seats = serde_json::to_string(&request.seats).unwrap();
+        assert_eq!(
+            format!("{},\"seats\":{seats},\"held_at_ms\":1000,\"expires_at_ms\":2000}}", draft.open_json()),
+            VALUE
+        );
     }
 
     fn ms(milliseconds: i64) -> jiff::Timestamp {

@@ -6,9 +6,8 @@ use shared::domain::reservation::Outcome;
 use shared::redis::claims::Claimed;
 use shared::redis::keys;
 use shared::redis::seat_map::Availability;
-use shared::redis::truth::SeatState;
 
-use super::truth;
+use super::{sold, truth};
 use crate::harness::scripts::{Attempt, Scripts, request, without_a_lease};
 use crate::harness::{eventually, hall};
 
@@ -81,7 +80,7 @@ async fn a_decided_reservation_is_not_given_back() {
     scripts.truths.write(&super::held(&attempt, request.expires_at_ms)).await.unwrap();
     assert!(!scripts.claims.give_back(&request).await.unwrap());
     assert_eq!(scripts.shown(&event, "A-1-1").await, Some(Availability::Held));
-    let decided = truth(&attempt, Outcome::Held, Some((0, 1)), &SeatState::Sold);
+    let decided = truth(&attempt, Outcome::Held, &sold(&attempt));
     scripts.truths.write(&decided).await.unwrap();
     assert!(!scripts.claims.give_back(&request).await.unwrap());
     assert!(matches!(scripts.claim(&event, &attempt).await, Claimed::Decided { .. }));

@@ -4,9 +4,8 @@ use fred::types::Value;
 use serde_json::json;
 use shared::domain::reservation::Outcome;
 use shared::redis::keys;
-use shared::redis::truth::SeatState;
 
-use super::{held, truth};
+use super::{held, sold, truth};
 use crate::harness::hall;
 use crate::harness::scripts::{Attempt, Scripts, request};
 
@@ -44,8 +43,8 @@ async fn a_section_with_every_seat_claimed_and_then_sold_stays_within_its_budget
     assert!(claims <= CLAIM_BYTES * SEATS, "{claims} B");
 
     for attempt in &attempts {
-        let sold = truth(attempt, Outcome::Held, Some((0, attempt.seats.len())), &SeatState::Sold);
-        scripts.truths.write(&sold).await.unwrap();
+        let paid = truth(attempt, Outcome::Held, &sold(attempt));
+        scripts.truths.write(&paid).await.unwrap();
     }
     // Redis grows a string ahead of its need by as much again; what a section of all its seats needs is a bit each.
     let taken = weight(&scripts, &keys::taken(&event.id, "A")).await;

@@ -13,7 +13,7 @@ mod truths;
 
 use serde_json::json;
 use shared::domain::event::Seat;
-use shared::domain::reservation::{Decision, Outcome};
+use shared::domain::reservation::{Decision, Outcome, Status, Told};
 use shared::redis::claims::{Claimed, MAX_ATTEMPTS, MAX_CLAIMS_PER_MINUTE, RECORD_SECONDS};
 use shared::redis::keys;
 use shared::redis::seat_map::Availability;
@@ -25,18 +25,29 @@ use crate::harness::{eventually, hall};
 /// The truth that a reservation was stored with its request's times.
 fn held(attempt: &Attempt, expires_at_ms: i64) -> Truth {
     let state = SeatState::Held { owner: attempt.id.clone(), expires_at_ms };
-    truth(attempt, Outcome::Held, Some((expires_at_ms, attempt.seats.len())), &state)
+    truth(attempt, Outcome::Held, &state)
 }
 
-/// A truth with every seat in one state.
-fn truth(attempt: &Attempt, outcome: Outcome, counts: Option<(i64, usize)>, state: &SeatState) -> Truth {
+/// A truth with every seat in one state, which says where the reservation stands.
+pub(crate) fn truth(attempt: &Attempt, outcome: Outcome, state: &SeatState) -> Truth {
+    let (status, expires_at_ms) = match (outcome, state) {
+        (Outcome::Held, SeatState::Held { expires_at_ms, .. }) => (Status::Held, *expires_at_ms),
+        (Outcome::Held, SeatState::Sold { .. }) => (Status::Confirmed, 0),
+        (Outcome::Held, _) => (Status::Expired, 0),
+        (Outcome::Rejected(_), _) => (Status::Rejected, 0),
+        (Outcome::Cancelled, _) => (Status::Cancelled, 0),
+    };
     Truth {
         id: attempt.id.clone(),
         customer: attempt.customer.clone(),
-        outcome: Decision::plain(outcome),
-        counts,
+        told: Told::new(Decision::plain(outcome), status, expires_at_ms),
         seats: attempt.seats.iter().map(|seat: &Seat| (seat.clone(), state.clone())).collect(),
     }
+}
+
+/// Sold to the attempt.
+pub(crate) fn sold(attempt: &Attempt) -> SeatState {
+    SeatState::Sold { owner: attempt.id.clone() }
 }
 
 #[tokio::test]
@@ -74,8 +85,8 @@ async fn a_decided_attempt_is_told_its_outcome() {
     let attempt = Attempt::new(&event, "alice", "k", &["A-1-1"]);
     let (message, _) = scripts.granted(&event, &attempt).await;
     scripts.truths.write(&held(&attempt, request(&message).expires_at_ms)).await.unwrap();
-    let Claimed::Decided { message: again, outcome, .. } = scripts.claim(&event, &attempt).await else { panic!() };
-    assert_eq!((again, outcome), (message, Decision::plain(Outcome::Held)));
+    let Claimed::Decided { message: again, told, .. } = scripts.claim(&event, &attempt).await else { panic!() };
+    assert_eq!((again, told.decision), (message, Decision::plain(Outcome::Held)));
 }
 
 #[tokio::test]
@@ -133,7 +144,7 @@ async fn another_body_under_a_key_is_refused_whatever_became_of_the_first() {
     let other = Attempt::new(&event, "alice", "k", &["A-1-2"]);
     scripts.granted(&without_a_lease(&event), &first).await;
     assert!(matches!(scripts.claim(&event, &other).await, Claimed::KeyReused { .. }));
-    scripts.truths.write(&truth(&first, Outcome::Held, None, &SeatState::Free)).await.unwrap();
+    scripts.truths.write(&truth(&first, Outcome::Held, &SeatState::Free)).await.unwrap();
     assert!(matches!(scripts.claim(&event, &other).await, Claimed::KeyReused { .. }));
     assert_eq!(scripts.shown(&event, "A-1-2").await, Some(Availability::Free));
 }
@@ -251,9 +262,9 @@ async fn a_refusal_names_the_taken_seats_and_whose_they_are_and_takes_none() {
     let (scripts, event) = Scripts::selling(&hall::small(2, 4)).await;
     scripts.granted(&event, &Attempt::new(&event, "alice", "k", &["A-1-2", "B-1-1"])).await;
     scripts.granted(&event, &Attempt::new(&event, "bob", "k", &["A-1-4"])).await;
-    let sold = Attempt::new(&event, "carol", "k", &["A-2-1"]);
-    scripts.granted(&event, &sold).await;
-    scripts.truths.write(&truth(&sold, Outcome::Held, Some((0, 1)), &SeatState::Sold)).await.unwrap();
+    let carols = Attempt::new(&event, "carol", "k", &["A-2-1"]);
+    scripts.granted(&event, &carols).await;
+    scripts.truths.write(&truth(&carols, Outcome::Held, &sold(&carols))).await.unwrap();
 
     let wanted = ["A-1-1", "A-1-2", "B-1-2", "A-1-4", "B-1-1", "A-2-1"];
     let claimed = scripts.claim(&event, &Attempt::new(&event, "alice", "k2", &wanted)).await;
@@ -279,11 +290,15 @@ async fn what_has_run_out_does_not_count_towards_the_limit_and_what_is_sold_does
     // Sold counts for good; given up no longer.
     scripts
         .truths
-        .write(&truth(&attempt("one", &["A-1-1"]), Outcome::Held, Some((0, 1)), &SeatState::Sold))
+        .write(&truth(
+            &attempt("one", &["A-1-1"]),
+            Outcome::Held,
+            &SeatState::Sold { owner: attempt("one", &["A-1-1"]).id },
+        ))
         .await
         .unwrap();
     assert_eq!(scripts.claim(&event, &attempt("over", &["A-1-3"])).await, reached);
-    scripts.truths.write(&truth(&attempt("two", &["B-1-1"]), Outcome::Held, None, &SeatState::Free)).await.unwrap();
+    scripts.truths.write(&truth(&attempt("two", &["B-1-1"]), Outcome::Held, &SeatState::Free)).await.unwrap();
     scripts.granted(&event, &attempt("over", &["A-1-3"])).await;
     assert_eq!(scripts.claim(&event, &attempt("more", &["A-1-4"])).await, reached);
 }

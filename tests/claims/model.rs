@@ -16,7 +16,7 @@ use shared::redis::keys;
 use shared::redis::seat_map::Availability;
 use shared::redis::truth::SeatState;
 
-use super::truth;
+use super::{sold, truth};
 use crate::harness::hall;
 use crate::harness::scripts::{Attempt, Scripts, event, request, without_a_lease};
 
@@ -86,7 +86,8 @@ struct Record {
     seats: u8,
     held_at_ms: i64,
     attempts: u32,
-    decided: bool,
+    /// Rank of what was told last (0 = nothing), and the end of the hold it told.
+    told: (u8, i64),
 }
 
 /// What the rules say.
@@ -96,7 +97,7 @@ struct Model {
     sold: [bool; SEATS.len()],
     records: BTreeMap<Id, Record>,
     /// By customer: reservation → whether it counts still, and its seats.
-    counts: BTreeMap<usize, BTreeMap<Id, (bool, usize)>>,
+    counts: BTreeMap<usize, BTreeMap<Id, (bool, Vec<usize>)>>,
     dirty: BTreeSet<String>,
 }
 
@@ -111,30 +112,30 @@ impl Model {
             if record.seats != seats {
                 return Said::Reused;
             }
-            if record.decided {
+            if record.told.0 > 0 {
                 return Said::Decided;
             }
             record.attempts += 1;
             let all = asked.iter().all(|seat| self.owners[*seat] == Some(id));
             return if all { Said::Granted(record.attempts) } else { Said::Ended };
         }
-        if asked.iter().any(|seat| self.owners[*seat] == Some(id)) {
+        let counts = self.counts.entry(id.0).or_default();
+        let counted = counts.get(&id).is_some_and(|(live, _)| *live);
+        if counted || asked.iter().any(|seat| self.owners[*seat] == Some(id)) {
             return Said::Own;
         }
-        let counts = self.counts.entry(id.0).or_default();
+        let live = || counts.values().filter(|(live, _)| *live).flat_map(|(_, seats)| seats);
         let taken = |at: &usize| self.sold[asked[*at]] || self.owners[asked[*at]].is_some();
-        let mine =
-            |at: &usize| !self.sold[asked[*at]] && self.owners[asked[*at]].is_some_and(|id| counts.contains_key(&id));
+        let mine = |at: &usize| live().any(|seat| *seat == asked[*at]);
         let refused: Vec<usize> = (0..asked.len()).filter(taken).collect();
         if !refused.is_empty() {
             let mine = refused.iter().copied().filter(mine).collect();
             return Said::Taken(refused, mine);
         }
-        counts.retain(|_, (live, _)| *live);
-        if counts.values().map(|(_, seats)| seats).sum::<usize>() + asked.len() > LIMIT {
+        if live().count() + asked.len() > LIMIT {
             return Said::Limit;
         }
-        counts.insert(id, (lasts, asked.len()));
+        counts.insert(id, (lasts, asked.clone()));
         for seat in asked {
             self.owners[seat] = lasts.then_some(id);
         }
@@ -142,7 +143,7 @@ impl Model {
     }
 
     fn give_back(&mut self, id: Id, held_at_ms: i64) -> bool {
-        let same = |record: &Record| record.attempts == 1 && !record.decided && record.held_at_ms == held_at_ms;
+        let same = |record: &Record| record.attempts == 1 && record.told.0 == 0 && record.held_at_ms == held_at_ms;
         let Some(record) = self.records.get(&id).filter(|record| same(record)) else { return false };
         for seat in positions(record.seats) {
             self.owners[seat] = self.owners[seat].filter(|owner| *owner != id);
@@ -153,31 +154,47 @@ impl Model {
     }
 
     fn truth(&mut self, id: Id, seats: u8, stored: Stored) {
+        let told = match stored {
+            Stored::Held => (1, FAR),
+            Stored::HeldAndOver => (1, PAST),
+            Stored::Sold => (2, 0),
+            Stored::Free | Stored::OwnedBy(_) => (3, 0),
+        };
+        if let Some(record) = self.records.get_mut(&id) {
+            // Overtaken: a later truth of the same reservation came first.
+            if record.told > told {
+                return;
+            }
+            record.told = told;
+        }
         let stated = if let Stored::OwnedBy(other) = stored { other } else { id };
         for seat in positions(seats) {
             let foreign = self.owners[seat].is_some_and(|owner| owner != id && owner != stated);
+            let in_doubt = match stored {
+                Stored::Held => false,
+                Stored::OwnedBy(other) => other != id && (foreign || self.sold[seat]),
+                Stored::Sold => foreign,
+                Stored::Free | Stored::HeldAndOver => false,
+            };
             match stored {
-                Stored::Sold => self.sold[seat] = true,
-                Stored::Held => self.owners[seat] = Some(id),
-                Stored::OwnedBy(other) if !foreign || other == id => self.owners[seat] = Some(other),
-                Stored::OwnedBy(_) | Stored::Free | Stored::HeldAndOver => {}
-            }
-            match stored {
-                Stored::Sold | Stored::OwnedBy(_) if foreign && (stated != id || matches!(stored, Stored::Sold)) => {
-                    self.dirty.insert(SEATS[seat][..1].to_owned());
+                Stored::Held | Stored::OwnedBy(_) if !in_doubt => {
+                    self.owners[seat] = Some(stated);
+                    self.sold[seat] = false;
                 }
-                Stored::Sold | Stored::Free | Stored::HeldAndOver if !foreign => self.owners[seat] = None,
+                Stored::Sold => self.sold[seat] = true,
                 _ => {}
+            }
+            if in_doubt {
+                self.dirty.insert(SEATS[seat][..1].to_owned());
+            } else if !foreign && matches!(stored, Stored::Sold | Stored::Free | Stored::HeldAndOver) {
+                self.owners[seat] = None;
             }
         }
         let counts = self.counts.entry(id.0).or_default();
         match stored {
-            Stored::Held | Stored::Sold => drop(counts.insert(id, (true, positions(seats).len()))),
-            Stored::HeldAndOver => drop(counts.insert(id, (false, positions(seats).len()))),
+            Stored::Held | Stored::Sold => drop(counts.insert(id, (true, positions(seats)))),
+            Stored::HeldAndOver => drop(counts.insert(id, (false, positions(seats)))),
             Stored::Free | Stored::OwnedBy(_) => drop(counts.remove(&id)),
-        }
-        if let Some(record) = self.records.get_mut(&id) {
-            record.decided = true;
         }
     }
 
@@ -213,7 +230,7 @@ impl Walk<'_> {
                 let expected = self.model.claim(id, seats, lasts);
                 if let (Said::Granted(1), Claimed::Granted { message, .. }) = (&expected, &claimed) {
                     let request = request(message);
-                    let record = Record { seats, held_at_ms: request.held_at_ms, attempts: 1, decided: false };
+                    let record = Record { seats, held_at_ms: request.held_at_ms, attempts: 1, told: (0, 0) };
                     self.model.records.insert(id, record);
                     self.granted.entry(id).or_default().push(request);
                 }
@@ -229,19 +246,17 @@ impl Walk<'_> {
             }
             Step::Truth(id, seats, stored) => {
                 let attempt = self.attempt(id, seats);
-                let counted = attempt.seats.len();
                 let held = |owner, expires_at_ms| SeatState::Held { owner, expires_at_ms };
-                let (outcome, counts, state) = match stored {
-                    Stored::Held => (Outcome::Held, Some((FAR, counted)), held(attempt.id.clone(), FAR)),
-                    Stored::HeldAndOver => (Outcome::Held, Some((PAST, counted)), held(attempt.id.clone(), PAST)),
-                    Stored::Sold => (Outcome::Held, Some((0, counted)), SeatState::Sold),
-                    Stored::Free => (Outcome::Rejected(Reason::Lapsed), None, SeatState::Free),
+                let (outcome, state) = match stored {
+                    Stored::Held => (Outcome::Held, held(attempt.id.clone(), FAR)),
+                    Stored::HeldAndOver => (Outcome::Held, held(attempt.id.clone(), PAST)),
+                    Stored::Sold => (Outcome::Held, sold(&attempt)),
+                    Stored::Free => (Outcome::Rejected(Reason::Lapsed), SeatState::Free),
                     Stored::OwnedBy(other) => {
-                        let owner = self.attempt(other, 1).id;
-                        (Outcome::Rejected(Reason::SeatsTaken), None, held(owner, FAR))
+                        (Outcome::Rejected(Reason::SeatsTaken), held(self.attempt(other, 1).id, FAR))
                     }
                 };
-                self.scripts.truths.write(&truth(&attempt, outcome, counts, &state)).await.unwrap();
+                self.scripts.truths.write(&truth(&attempt, outcome, &state)).await.unwrap();
                 self.model.truth(id, seats, stored);
             }
         }

@@ -2,12 +2,12 @@
 //! yields to a live hold of the reservation the truth is about and to nothing else.
 
 use shared::domain::event::Event;
-use shared::domain::reservation::{Decision, Outcome, Reason};
+use shared::domain::reservation::{Decision, Outcome, Reason, Status, Told};
 use shared::redis::keys;
 use shared::redis::seat_map::Availability;
 use shared::redis::truth::{SeatState, Truth};
 
-use super::{held, truth};
+use super::{held, sold, truth};
 use crate::harness::hall;
 use crate::harness::scripts::{Attempt, Scripts, request, without_a_lease};
 
@@ -26,7 +26,7 @@ fn entry(expires_at_ms: i64, owner: &Attempt) -> Option<String> {
 
 /// The truth of a reservation refused because others own these seats.
 fn refused(attempt: &Attempt, owned: &[(&str, SeatState)]) -> Truth {
-    let mut truth = truth(attempt, Outcome::Rejected(Reason::SeatsTaken), None, &SeatState::Free);
+    let mut truth = truth(attempt, Outcome::Rejected(Reason::SeatsTaken), &SeatState::Free);
     for (seat, state) in &mut truth.seats {
         if let Some((_, seen)) = owned.iter().find(|(id, _)| *id == seat.id.as_str()) {
             *state = seen.clone();
@@ -45,9 +45,9 @@ async fn a_stored_hold_has_the_rows_expiry_and_counts_for_its_customer() {
     assert_eq!(scripts.entry(&event, "B-1-1").await, entry(FAR, &alice));
     let record: String = scripts.command(&["GET", &keys::record(&alice.id)]).await;
     let outcome = record.lines().nth(1).unwrap();
-    assert_eq!(Decision::from_json(outcome), Some(Decision::plain(Outcome::Held)));
+    assert_eq!(Told::from_json(outcome), Some(Told::new(Decision::plain(Outcome::Held), Status::Held, FAR)));
     let counts: String = scripts.command(&["HGET", &keys::customer(&event.id, &alice.customer), alice.id.uuid()]).await;
-    assert_eq!(counts, format!("{FAR}:2"));
+    assert_eq!(counts, format!("{FAR}:2:h:A-1-1,B-1-1"));
     assert!(dirty(&scripts, &event).await.is_empty());
 }
 
@@ -94,7 +94,7 @@ async fn a_refusal_shows_the_other_owner_with_the_stored_expiry_and_frees_the_re
     let alice = Attempt::new(&event, "alice", "k", &["A-1-1", "A-1-2", "B-1-1"]);
     scripts.granted(&event, &alice).await;
     let owned = SeatState::Held { owner: owner.id.clone(), expires_at_ms: FAR };
-    scripts.truths.write(&refused(&alice, &[("A-1-1", owned), ("B-1-1", SeatState::Sold)])).await.unwrap();
+    scripts.truths.write(&refused(&alice, &[("A-1-1", owned), ("B-1-1", sold(&owner))])).await.unwrap();
     assert_eq!(scripts.entry(&event, "A-1-1").await, entry(FAR, &owner));
     let shown = [
         scripts.shown(&event, "A-1-1").await.unwrap(),
@@ -120,7 +120,7 @@ async fn a_compare_that_fails_marks_the_section_dirty_and_leaves_the_third_owner
     assert_eq!(scripts.entry(&event, "A-1-1").await, entry(claimed.expires_at_ms, &third));
     assert_eq!(dirty(&scripts, &event).await, ["A"]);
     // Sold is shown as sold, and whose the claim beneath is, is in doubt.
-    scripts.truths.write(&refused(&alice, &[("B-1-1", SeatState::Sold)])).await.unwrap();
+    scripts.truths.write(&refused(&alice, &[("B-1-1", sold(&owner))])).await.unwrap();
     assert_eq!(scripts.shown(&event, "B-1-1").await, Some(Availability::Sold));
     let mut both = dirty(&scripts, &event).await;
     both.sort();
@@ -134,10 +134,10 @@ async fn a_release_frees_only_its_own_claims() {
     scripts.granted(&without_a_lease(&event), &alice).await;
     let bob = Attempt::new(&event, "bob", "k", &["A-1-1"]);
     scripts.granted(&event, &bob).await;
-    scripts.truths.write(&truth(&alice, Outcome::Held, None, &SeatState::Free)).await.unwrap();
+    scripts.truths.write(&truth(&alice, Outcome::Held, &SeatState::Free)).await.unwrap();
     assert_eq!(scripts.shown(&event, "A-1-1").await, Some(Availability::Held));
     assert_eq!(scripts.entry(&event, "A-1-2").await, None);
-    scripts.truths.write(&truth(&bob, Outcome::Held, None, &SeatState::Free)).await.unwrap();
+    scripts.truths.write(&truth(&bob, Outcome::Held, &SeatState::Free)).await.unwrap();
     assert_eq!(scripts.shown(&event, "A-1-1").await, Some(Availability::Free));
 }
 
@@ -147,7 +147,7 @@ async fn a_cold_section_is_left_as_it_is_beside_one_that_is_not() {
     let alice = Attempt::new(&event, "alice", "k", &["A-1-1", "B-1-1"]);
     scripts.command::<i64>(&["DEL", &keys::claims(&event.id, "A")]).await;
     scripts.truths.write(&held(&alice, FAR)).await.unwrap();
-    scripts.truths.write(&truth(&alice, Outcome::Held, None, &SeatState::Sold)).await.unwrap();
+    scripts.truths.write(&truth(&alice, Outcome::Held, &sold(&alice))).await.unwrap();
     let in_a = [keys::claims(&event.id, "A"), keys::taken(&event.id, "A")];
     assert_eq!(scripts.command::<i64>(&["EXISTS", &in_a[0], &in_a[1]]).await, 0);
     assert_eq!(scripts.shown(&event, "B-1-1").await, Some(Availability::Sold));

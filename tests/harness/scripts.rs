@@ -12,7 +12,7 @@ use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, ReservationId, Se
 use shared::domain::layout::Layout;
 use shared::domain::money::Cents;
 use shared::message::{Draft, Request, Terms};
-use shared::redis::claims::{Claim, Claimed, Claims};
+use shared::redis::claims::{Choice, Claim, Claimed, Claims};
 use shared::redis::loading::Loading;
 use shared::redis::seat_map::{Availability, SeatMaps};
 use shared::redis::truth::Truths;
@@ -82,7 +82,10 @@ impl Scripts {
     async fn claim_as(&self, event: &Event, fresh: bool, attempt: &Attempt) -> Claimed {
         let Attempt { id, customer, fingerprint, seats, .. } = attempt;
         let draft = attempt.draft(event);
-        self.claims.claim(Claim { event, fresh, id, customer, fingerprint, seats, draft: &draft }).await.unwrap()
+        self.claims
+            .claim(Claim { event, fresh, id, customer, fingerprint, choice: Choice::Seats(seats), draft: &draft })
+            .await
+            .unwrap()
     }
 
     /// Claims what must be granted, and returns the message with the attempts.
@@ -163,7 +166,7 @@ impl Attempt {
             max_per_customer: event.document.max_per_customer,
             sale: event.document.sale,
         };
-        Draft::new(self.id.clone(), self.customer.clone(), self.fingerprint.clone(), self.seats.clone(), &terms)
+        Draft::new(self.id.clone(), self.customer.clone(), self.fingerprint.clone(), &terms)
     }
 }
 

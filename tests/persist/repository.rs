@@ -66,7 +66,7 @@ async fn a_taken_seat_shows_its_owner_and_nothing_of_the_loser_is_kept(set: Serv
     let second = asks("taken", "bob", &["A-1-3", "A-1-2", "A-1-4"], (1_500, 2_500));
     let Hold::Taken(seen) = repository.hold(&second).await.unwrap() else { panic!("not taken") };
     assert_eq!(seen.len(), 1);
-    assert_eq!((seen[0].sk.as_str(), seen[0].number, seen[0].state), ("A-1-2", 1, SeatItemState::Held));
+    assert_eq!((seen[0].seat.id.as_str(), seen[0].seat.number, seen[0].state), ("A-1-2", 1, SeatItemState::Held));
     assert_eq!((&seen[0].reservation_id, seen[0].expires_at_ms), (&first.reservation_id, 2_000));
     assert_eq!(seen[0].customer.as_str(), "alice");
     assert_unchanged(&office, &stored).await;
@@ -127,14 +127,17 @@ async fn a_rejection_adopts_what_is_stored_and_a_stored_rejection_stays(set: Ser
     let held = asks("adopt", "alice", &["A-1-1"], (1_000, 2_000));
     let row = made(&repository, &held).await;
     let stored = office.scan().await;
-    assert_eq!(repository.reject(&held, rejected(Reason::Lapsed)).await.unwrap(), row);
+    assert_eq!(repository.put_unless_stored(ReservationRow::new(&held, rejected(Reason::Lapsed))).await.unwrap(), row);
     assert_unchanged(&office, &stored).await;
 
     let lapsed = asks("adopt", "bob", &["A-1-2"], (1_000, 2_000));
-    let row = repository.reject(&lapsed, rejected(Reason::Lapsed)).await.unwrap();
+    let row = repository.put_unless_stored(ReservationRow::new(&lapsed, rejected(Reason::Lapsed))).await.unwrap();
     assert_eq!((row.status, row.outcome, row.counted), (Status::Rejected, Outcome::Rejected(Reason::Lapsed), 0));
     let stored = office.scan().await;
-    assert_eq!(repository.reject(&lapsed, rejected(Reason::SeatsTaken)).await.unwrap(), row);
+    assert_eq!(
+        repository.put_unless_stored(ReservationRow::new(&lapsed, rejected(Reason::SeatsTaken))).await.unwrap(),
+        row
+    );
     assert_eq!(repository.hold(&lapsed).await.unwrap(), Hold::Stored(row));
     assert_unchanged(&office, &stored).await;
     office.close().await;
@@ -155,7 +158,7 @@ async fn the_taken_seats_of_a_partition_are_its_own(set: ServerSet) {
     use shared::domain::event::TakenState::{Held, Sold};
     let owner = request.reservation_id.uuid().to_owned();
     assert_eq!(taken("A", 0).await, [(199, Held { owner: owner.clone(), expires_at_ms: 2_000 })]);
-    assert_eq!(taken("A", 1).await, [(200, Sold)]);
+    assert_eq!(taken("A", 1).await, [(200, Sold { owner: owner.clone() })]);
     assert_eq!(taken("B", 0).await, []);
     assert_eq!(taken("B", 1).await, [(200, Held { owner, expires_at_ms: 2_000 })]);
     office.close().await;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::servers::ServerSet;
 use shared::domain::reservation::{Status, Step};
+use shared::dynamodb::changes::End;
 use shared::dynamodb::keys::SHARDS;
-use shared::dynamodb::reservations::{End, Hold, Repository};
+use shared::dynamodb::reservations::{Hold, Repository};
 use shared::dynamodb::rows::ReservationRow;
 use shared::message::Request;
 

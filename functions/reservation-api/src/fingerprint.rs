@@ -2,7 +2,9 @@
 //! another under an `ETag`.
 
 use sha2::{Digest, Sha256};
-use shared::domain::ids::SeatId;
+use shared::domain::ids::{Label, ReservationId, SeatId};
+
+use crate::best::Adjacent;
 
 /// Bytes of the digest that are kept: enough that nobody meets another body by chance.
 const BYTES: usize = 16;
@@ -12,6 +14,20 @@ pub fn of_seats(seats: &[SeatId]) -> String {
     let mut sorted: Vec<&str> = seats.iter().map(SeatId::as_str).collect();
     sorted.sort_unstable();
     hex(&Sha256::digest(format!("seats:{}", sorted.join(","))))
+}
+
+/// The fingerprint of a request for so many seats of a section.
+pub fn of_section(section: &Label, quantity: u32, adjacent: Adjacent) -> String {
+    let adjacent = match adjacent {
+        Adjacent::Required => "required",
+        Adjacent::Preferred => "preferred",
+    };
+    hex(&Sha256::digest(format!("section:{section},{quantity},{adjacent}")))
+}
+
+/// The fingerprint of a late payment's wish to book once more.
+pub fn of_rebooking(old: &ReservationId) -> String {
+    hex(&Sha256::digest(format!("rebook:{old}")))
 }
 
 /// A strong validator for an answer: equal bodies, equal tags.

@@ -3,13 +3,28 @@
 //! One reservation, top to bottom: [`routes`] parses → [`reserve`] has all the ifs → `shared::redis::claims` says yes or
 //! no → `shared::kafka` remembers. [`problem`] is the only file that knows HTTP status codes.
 
+mod best;
+#[cfg(test)]
+mod best_oracle;
+mod best_split;
+#[cfg(test)]
+mod best_tests;
 mod caller;
+mod cancel;
 mod catalogue;
+mod confirm;
+mod extend;
 mod fingerprint;
+mod hall;
+mod known;
 mod list;
 mod list_of_event;
+mod mine;
+mod order;
 mod problem;
 mod publish;
+mod rebook;
+mod report;
 mod reserve;
 mod retry;
 mod routes;
@@ -36,6 +51,7 @@ use shared::stores::{OpenError, Stores};
 use tower::ServiceExt;
 
 use catalogue::Catalogue;
+use hall::Halls;
 pub use routes::router;
 use warm::Warmer;
 
@@ -64,6 +80,7 @@ pub struct App {
     repository: Repository,
     events: Events,
     catalogue: Catalogue,
+    halls: Halls,
     warmer: Warmer,
     redis: Redis,
     log: Arc<dyn RequestLog>,
@@ -92,6 +109,7 @@ impl App {
             seat_maps: SeatMaps::new(redis.clone()),
             loading: Loading::new(redis.clone()),
             catalogue: Catalogue::new(events.clone()),
+            halls: Halls::new(),
             warmer: Warmer::new(redis.clone(), repository.clone(), events.clone()),
             repository,
             events,

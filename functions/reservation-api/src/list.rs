@@ -78,7 +78,9 @@ pub async fn reservations(
         let status = row.status.read_at(row.expires_at_ms, now_ms);
         (row, status)
     };
-    Ok((page.rows.into_iter().map(read).collect(), next))
+    // The organiser's blocks are nobody's reservations.
+    let rows = page.rows.into_iter().filter(|row| row.block.is_none());
+    Ok((rows.map(read).collect(), next))
 }
 
 /// Whether a cursor is a key of the index, and of this caller's part of it: it comes from outside.

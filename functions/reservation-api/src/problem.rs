@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use shared::domain::Invalid;
 use shared::domain::ids::{ReservationId, SeatId};
 
-use crate::{list, list_of_event, publish, reserve, seat_map, show, views};
+use crate::{known, list, list_of_event, mine, publish, report, reserve, seat_map, show, views};
 
 /// Seconds after which a refused caller may try again.
 const RETRY_AFTER: u32 = 1;
@@ -29,6 +29,7 @@ pub enum Problem {
     PreconditionFailed,
     SeatsInUse(Vec<String>),
     Reserve(reserve::Refusal),
+    Change(known::Refusal),
     EventNotFound,
     Unavailable(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -75,6 +76,7 @@ impl Problem {
             Self::EventNotFound => Kind(NOT_FOUND, "event-not-found", "There is no such event"),
             Self::Unavailable(_) => unavailable(),
             Self::Reserve(refusal) => reserve_kind(refusal),
+            Self::Change(refusal) => change_kind(refusal),
         }
     }
 
@@ -103,6 +105,14 @@ impl Problem {
             Self::Reserve(reserve::Refusal::PlaceChosen(place)) => {
                 Some(format!("{place} is a place of a general section; those are handed out, not chosen."))
             }
+            Self::Reserve(reserve::Refusal::Contended { .. }) => {
+                Some("Others hold what is not sold, or were quicker. Some of it may come back.".into())
+            }
+            Self::Change(known::Refusal::Unavailable { .. }) => Some("Try again.".into()),
+            Self::Change(known::Refusal::Pending { .. }) => Some("It will be decided in a moment. Try again.".into()),
+            Self::Change(known::Refusal::NotCancellable { .. }) => {
+                Some("It is confirmed, and the event takes nothing back (any more).".into())
+            }
             Self::Reserve(reserve::Refusal::KeyReused) => {
                 Some("The key belongs to another request. Use a new key for a new request.".into())
             }
@@ -121,6 +131,7 @@ impl Problem {
                 fields.insert("seats".into(), json!(seats));
             }
             Self::Reserve(refusal) => reserve_fields(refusal, &mut fields),
+            Self::Change(refusal) => change_fields(refusal, &mut fields),
             _ => {}
         }
         fields
@@ -130,6 +141,7 @@ impl Problem {
         let (id, source) = match self {
             Self::Unavailable(source) => (None, Some(source)),
             Self::Reserve(reserve::Refusal::Unavailable { id, source }) => (id.as_ref(), source.as_ref()),
+            Self::Change(known::Refusal::Unavailable { id, source }) => (Some(id), Some(source)),
             _ => return,
         };
         let chain = source.map(|source| chain(source.as_ref())).unwrap_or_default();
@@ -151,13 +163,18 @@ fn reserve_kind(refusal: &reserve::Refusal) -> Kind {
     match refusal {
         Refusal::EventNotFound => Kind(NOT_FOUND, "event-not-found", "There is no such event"),
         Refusal::SeatsNotFound(_) => Kind(NOT_FOUND, "seat-not-found", "There are no such seats"),
+        Refusal::SectionNotFound => Kind(NOT_FOUND, "seat-not-found", "There is no such section"),
+        Refusal::SoldOut { .. } => Kind(CONFLICT, "sold-out", "So many are not to be had any more"),
+        Refusal::NoAdjacentSeats => {
+            Kind(CONFLICT, "no-adjacent-seats", "There are not so many free seats side by side")
+        }
         Refusal::PlaceChosen(_) => Kind(BAD_REQUEST, "invalid-request", "The request is not valid"),
         Refusal::SeatsTaken { .. } => Kind(CONFLICT, "seats-taken", "Seats asked for are taken"),
         Refusal::LimitReached { .. } => Kind(CONFLICT, "limit-reached", "The event limits seats per customer"),
         Refusal::SaleNotOpen { .. } => Kind(CONFLICT, "sale-not-open", "The sale has not begun"),
         Refusal::SaleClosed { .. } => Kind(CONFLICT, "sale-closed", "The sale is over"),
         Refusal::SalePaused => Kind(CONFLICT, "sale-paused", "The sale is paused"),
-        Refusal::Contended { .. } => Kind(CONFLICT, "contended", "Somebody else was given the place"),
+        Refusal::Contended { .. } => Kind(CONFLICT, "contended", "Others were quicker"),
         Refusal::Lapsed { .. } => Kind(CONFLICT, "lapsed", "The claim has ended"),
         Refusal::NotHeld { .. } => Kind(CONFLICT, "not-held", "The reservation was cancelled"),
         Refusal::HoldExpired { .. } => Kind(CONFLICT, "hold-expired", "The hold has expired"),
@@ -169,6 +186,43 @@ fn reserve_kind(refusal: &reserve::Refusal) -> Kind {
         }
         Refusal::Unavailable { .. } => unavailable(),
     }
+}
+
+fn change_kind(refusal: &known::Refusal) -> Kind {
+    use known::Refusal;
+    match refusal {
+        Refusal::NotFound => Problem::ReservationNotFound.kind(),
+        Refusal::Forbidden => Problem::Forbidden.kind(),
+        Refusal::Pending { .. } => Kind(CONFLICT, "pending", "The reservation is not decided yet"),
+        Refusal::HoldExpired { .. } => Kind(CONFLICT, "hold-expired", "The hold has expired"),
+        Refusal::NotHeld { .. } => Kind(CONFLICT, "not-held", "The reservation is not held"),
+        Refusal::NotCancellable { .. } => Kind(CONFLICT, "not-held", "The reservation cannot be cancelled"),
+        Refusal::AlreadyConfirmed { .. } => Kind(CONFLICT, "already-confirmed", "Another payment has confirmed it"),
+        Refusal::AlreadyExtended { .. } => Kind(CONFLICT, "already-extended", "The hold was extended before"),
+        Refusal::NotExtendable { .. } => Kind(CONFLICT, "not-extendable", "The hold cannot be extended"),
+        Refusal::Unavailable { .. } => unavailable(),
+    }
+}
+
+fn change_fields(refusal: &known::Refusal, fields: &mut Map<String, Value>) {
+    use known::Refusal;
+    let id = match refusal {
+        Refusal::NotFound | Refusal::Forbidden => return,
+        Refusal::HoldExpired { id, alternatives } => {
+            if !alternatives.is_empty() {
+                fields.insert("alternatives".into(), json!(alternatives));
+            }
+            id
+        }
+        Refusal::Pending { id }
+        | Refusal::NotHeld { id }
+        | Refusal::NotCancellable { id }
+        | Refusal::AlreadyConfirmed { id }
+        | Refusal::AlreadyExtended { id }
+        | Refusal::NotExtendable { id }
+        | Refusal::Unavailable { id, .. } => id,
+    };
+    fields.insert("reservation_id".into(), json!(id));
 }
 
 fn reserve_fields(refusal: &reserve::Refusal, fields: &mut Map<String, Value>) {
@@ -202,10 +256,22 @@ fn reserve_fields(refusal: &reserve::Refusal, fields: &mut Map<String, Value>) {
             None
         }
         Refusal::SaleClosed { id } | Refusal::TooManyAttempts { id } | Refusal::Unavailable { id, .. } => id.as_ref(),
-        Refusal::Contended { id } | Refusal::Lapsed { id } | Refusal::NotHeld { id } | Refusal::HoldExpired { id } => {
-            Some(id)
+        Refusal::Contended { free, id } => {
+            if let Some(free) = free {
+                fields.insert("free".into(), json!(free));
+            }
+            id.as_ref()
         }
-        Refusal::EventNotFound | Refusal::SalePaused | Refusal::KeyReused => None,
+        Refusal::SoldOut { left } => {
+            fields.insert("left".into(), json!(left));
+            None
+        }
+        Refusal::Lapsed { id } | Refusal::NotHeld { id } | Refusal::HoldExpired { id } => Some(id),
+        Refusal::EventNotFound
+        | Refusal::SectionNotFound
+        | Refusal::NoAdjacentSeats
+        | Refusal::SalePaused
+        | Refusal::KeyReused => None,
     };
     if let Some(id) = id {
         fields.insert("reservation_id".into(), json!(id));
@@ -221,7 +287,7 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let again = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status);
-        if again || slug == "contended" {
+        if again || ["contended", "pending"].contains(&slug) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
         }
         response
@@ -237,6 +303,30 @@ impl From<Invalid> for Problem {
 impl From<reserve::Refusal> for Problem {
     fn from(refusal: reserve::Refusal) -> Self {
         Self::Reserve(refusal)
+    }
+}
+
+impl From<known::Refusal> for Problem {
+    fn from(refusal: known::Refusal) -> Self {
+        Self::Change(refusal)
+    }
+}
+
+impl From<mine::Refusal> for Problem {
+    fn from(refusal: mine::Refusal) -> Self {
+        match refusal {
+            mine::Refusal::EventNotFound => Self::EventNotFound,
+            mine::Refusal::Unavailable(source) => Self::Unavailable(source),
+        }
+    }
+}
+
+impl From<report::Refusal> for Problem {
+    fn from(refusal: report::Refusal) -> Self {
+        match refusal {
+            report::Refusal::EventNotFound => Self::EventNotFound,
+            report::Refusal::Unavailable(source) => Self::Unavailable(source),
+        }
     }
 }
 

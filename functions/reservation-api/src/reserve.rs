@@ -1,24 +1,27 @@
-//! The use case: reserve named seats. All the ifs of a reservation stand here; nothing here knows HTTP.
+//! The use case: reserve seats. All the ifs of a reservation stand here; nothing here knows HTTP.
 //!
 //! Claim (one Redis command) → produce (acks = all) → accepted. Everything else is a [`retry`], a refusal, or a doubt, and
 //! doubt never releases: only a produce that definitely failed gives the claim back.
 
 use bytes::Bytes;
-use shared::domain::document::SectionKind;
-use shared::domain::event::{Event, Seat, Section};
-use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, ReservationId, SeatId};
-use shared::domain::money::Cents;
+use rand::Rng;
+use shared::domain::event::Event;
+use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, Label, ReservationId, SeatId};
 use shared::dynamodb::rows::ReservationRow;
 use shared::kafka::Message;
 use shared::message::{CORRELATION_ID, Draft, Request, Terms};
-use shared::redis::claims::{Claim, Claimed};
+use shared::redis::claims::{Choice, Claim, Claimed};
 
+use crate::best::Adjacent;
+use crate::order::{self, Order, Pick};
 use crate::retry::{self, Retry};
 use crate::{App, fingerprint};
 
 /// Claims one request may try: the first, one after the event was read again, one after a cold section was loaded, and one
 /// for what happened meanwhile.
 const MAX_ROUNDS: usize = 4;
+/// Rounds among them for which the best seats are looked for: after the first, others were quicker.
+const MAX_BEST_ROUNDS: usize = 3;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -29,8 +32,33 @@ pub struct Reserve {
     pub customer: CustomerId,
     /// The caller's name for this attempt.
     pub key: IdempotencyKey,
-    /// Which seats, all or none.
-    pub seats: Vec<SeatId>,
+    /// What, all or nothing.
+    pub wish: Wish,
+}
+
+/// Which seats are asked for.
+#[derive(Debug, Clone)]
+pub enum Wish {
+    /// These.
+    Seats(Vec<SeatId>),
+    /// So many of a section: places where it is general, the best seats where it is seated.
+    Section {
+        /// The section.
+        section: Label,
+        /// How many.
+        quantity: u32,
+        /// Whether they must be next to each other.
+        adjacent: Adjacent,
+    },
+}
+
+impl Wish {
+    fn fingerprint(&self) -> String {
+        match self {
+            Wish::Seats(seats) => fingerprint::of_seats(seats),
+            Wish::Section { section, quantity, adjacent } => fingerprint::of_section(section, *quantity, *adjacent),
+        }
+    }
 }
 
 /// What was promised.
@@ -54,6 +82,8 @@ pub enum Refusal {
     EventNotFound,
     #[error("no such seats")]
     SeatsNotFound(Vec<SeatId>),
+    #[error("no such section")]
+    SectionNotFound,
     #[error("places of a general section are handed out, not chosen")]
     PlaceChosen(SeatId),
     #[error("the seats are taken")]
@@ -66,8 +96,12 @@ pub enum Refusal {
     SaleClosed { id: Option<ReservationId> },
     #[error("the sale is paused")]
     SalePaused,
-    #[error("somebody else was given the place")]
-    Contended { id: ReservationId },
+    #[error("others hold what is not sold, or were quicker")]
+    Contended { free: Option<u32>, id: Option<ReservationId> },
+    #[error("so many are not to be had")]
+    SoldOut { left: u32 },
+    #[error("so many are free, and not next to each other")]
+    NoAdjacentSeats,
     #[error("the claim ended before anything was stored")]
     Lapsed { id: ReservationId },
     #[error("the reservation was cancelled")]
@@ -95,22 +129,33 @@ impl Refusal {
 /// Reserves seats, or continues what an earlier attempt under the same key began.
 pub async fn reserve(app: &App, asked: &Reserve) -> Result<Reserved, Refusal> {
     let id = ReservationId::derive(&asked.event_id, &asked.customer, &asked.key);
-    let fingerprint = fingerprint::of_seats(&asked.seats);
+    let fingerprint = asked.wish.fingerprint();
     let unavailable = |error| Refusal::unavailable(Some(&id), error);
     let known = app.catalogue.get(&asked.event_id).await.map_err(unavailable)?;
     let mut event = known.ok_or(Refusal::EventNotFound)?;
-    let mut fresh = false;
+    let (mut fresh, mut best_rounds) = (false, 0);
 
     for _ in 0..MAX_ROUNDS {
-        let order = match order(&event, &asked.seats) {
-            Err(Refusal::SeatsNotFound(seats)) => match app.catalogue.look_again(&event).await.map_err(unavailable)? {
-                Some(newer) if newer.version > event.version => {
-                    (event, fresh) = (newer, true);
-                    continue;
+        let order = match order::order(app, &mut event, &asked.wish, best_rounds == 0).await {
+            Err(missing @ (Refusal::SeatsNotFound(_) | Refusal::SectionNotFound)) => {
+                match app.catalogue.look_again(&event).await.map_err(unavailable)? {
+                    Some(newer) if newer.version > event.version => {
+                        (event, fresh) = (newer, true);
+                        continue;
+                    }
+                    _ => return Err(missing),
                 }
-                _ => return Err(Refusal::SeatsNotFound(seats)),
-            },
+            }
             order => order?,
+        };
+        let section = |label: &Label| event.section(label.as_str()).ok_or(Refusal::SectionNotFound);
+        let choice = match &order.pick {
+            Pick::Seats(seats) => Choice::Seats(seats),
+            Pick::Best { section: label, options, .. } => Choice::Best { section: section(label)?, options },
+            Pick::Places { section: label, quantity } => {
+                let random = rand::rng().random_range(0..u32::from(u16::MAX));
+                Choice::Places { section: section(label)?, quantity: *quantity, random }
+            }
         };
         let draft = draft(&event, &id, asked, &fingerprint, &order);
         let claim = Claim {
@@ -119,7 +164,7 @@ pub async fn reserve(app: &App, asked: &Reserve) -> Result<Reserved, Refusal> {
             id: &id,
             customer: &asked.customer,
             fingerprint: &fingerprint,
-            seats: &order.seats,
+            choice,
             draft: &draft,
         };
         let retry = |now_ms| Retry { app, event: &event, id: &id, fingerprint: &fingerprint, now_ms };
@@ -136,39 +181,23 @@ pub async fn reserve(app: &App, asked: &Reserve) -> Result<Reserved, Refusal> {
                 let loaded = app.warmer.warm(&event, &sections).await;
                 loaded.map_err(|error| Refusal::unavailable(Some(&id), error))?;
             }
-            Claimed::Decided { message, outcome, now_ms } => return retry(now_ms).decided(&message, outcome).await,
+            Claimed::Decided { message, told, now_ms } => return retry(now_ms).decided(&message, told.decision).await,
             Claimed::Ended { message, now_ms } => return retry(now_ms).close(&message).await,
             Claimed::Own { now_ms } => return retry(now_ms).own().await,
             Claimed::KeyReused { now_ms } => return retry(now_ms).reused().await,
-            refused => return Err(refusal(refused, &id, &asked.seats)),
+            Claimed::Contended { free: None } => {
+                best_rounds += 1;
+                match order.pick {
+                    // Nothing was tried: the map itself says why.
+                    Pick::Best { otherwise: Some(refusal), .. } => return Err(refusal),
+                    _ if best_rounds == MAX_BEST_ROUNDS => return Err(Refusal::Contended { free: None, id: None }),
+                    _ => {}
+                }
+            }
+            refused => return Err(refusal(refused, &id, &asked.wish)),
         }
     }
     Err(Refusal::unavailable(Some(&id), "the event kept changing or its sections kept getting lost"))
-}
-
-/// The seats asked for, located and priced.
-struct Order {
-    seats: Vec<Seat>,
-    amount: Cents,
-}
-
-fn order(event: &Event, asked: &[SeatId]) -> Result<Order, Refusal> {
-    let located: Vec<Option<(Seat, &Section)>> = asked.iter().map(|seat| event.locate(seat)).collect();
-    let unknown: Vec<SeatId> =
-        asked.iter().zip(&located).filter(|(_, found)| found.is_none()).map(|(seat, _)| seat.clone()).collect();
-    if !unknown.is_empty() {
-        return Err(Refusal::SeatsNotFound(unknown));
-    }
-    let mut order = Order { seats: Vec::with_capacity(asked.len()), amount: Cents::ZERO };
-    for (seat, section) in located.into_iter().flatten() {
-        if section.kind == SectionKind::General {
-            return Err(Refusal::PlaceChosen(seat.id));
-        }
-        order.seats.push(seat);
-        let sum = order.amount.checked_add(section.price);
-        order.amount = sum.ok_or_else(|| Refusal::unavailable(None, "a price does not fit"))?;
-    }
-    Ok(order)
 }
 
 fn draft(event: &Event, id: &ReservationId, asked: &Reserve, fingerprint: &str, order: &Order) -> Draft {
@@ -179,7 +208,7 @@ fn draft(event: &Event, id: &ReservationId, asked: &Reserve, fingerprint: &str, 
         max_per_customer: event.document.max_per_customer,
         sale: event.document.sale,
     };
-    Draft::new(id.clone(), asked.customer.clone(), fingerprint.to_owned(), order.seats.clone(), &terms)
+    Draft::new(id.clone(), asked.customer.clone(), fingerprint.to_owned(), &terms)
 }
 
 /// Remembers a claimed request. Only here is a claim ever given back, and only when nothing can have been written.
@@ -214,12 +243,18 @@ async fn produce(
 }
 
 /// What the claim script refused, without having bound the key.
-fn refusal(refused: Claimed, id: &ReservationId, asked: &[SeatId]) -> Refusal {
-    let seats = |positions: Vec<usize>| positions.iter().filter_map(|at| asked.get(*at).cloned()).collect();
+fn refusal(refused: Claimed, id: &ReservationId, wish: &Wish) -> Refusal {
+    let named = |at: &usize| match wish {
+        Wish::Seats(seats) => seats.get(*at).cloned(),
+        Wish::Section { .. } => None,
+    };
+    let seats = |positions: Vec<usize>| positions.iter().filter_map(named).collect();
     match refused {
         Claimed::Taken { taken, held_by_you } => {
             Refusal::SeatsTaken { taken: seats(taken), held_by_you: seats(held_by_you), id: None }
         }
+        Claimed::SoldOut { left } => Refusal::SoldOut { left },
+        Claimed::Contended { free } => Refusal::Contended { free, id: None },
         Claimed::LimitReached { limit } => Refusal::LimitReached { limit: Some(limit), id: None },
         Claimed::NotOpen { opens_at_ms } => Refusal::SaleNotOpen { opens_at_ms: Some(opens_at_ms), id: None },
         Claimed::Closed => Refusal::SaleClosed { id: None },

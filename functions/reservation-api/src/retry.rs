@@ -44,7 +44,7 @@ impl Retry<'_> {
             Some(row) => row,
             None => {
                 let lapsed = Decision::plain(Outcome::Rejected(Reason::Lapsed));
-                let closed = self.app.repository.reject(&request, lapsed).await;
+                let closed = self.app.repository.put_unless_stored(ReservationRow::new(&request, lapsed)).await;
                 closed.map_err(|error| Refusal::unavailable(Some(self.id), error))?
             }
         };
@@ -94,7 +94,7 @@ impl Retry<'_> {
         let (id, bound) = (self.id.clone(), Some(self.id.clone()));
         match reason {
             Reason::SeatsTaken => Refusal::SeatsTaken { taken, held_by_you: Vec::new(), id: bound },
-            Reason::Contended => Refusal::Contended { id },
+            Reason::Contended => Refusal::Contended { free: None, id: bound },
             Reason::LimitReached => Refusal::LimitReached { limit, id: bound },
             Reason::SaleNotOpen => {
                 let opens_at_ms = Some(self.event.document.sale.opens_at.as_millisecond());

@@ -1,6 +1,8 @@
 //! The routes: parse, call the use case, shape the answer. No decision is made here.
 
 mod admin;
+mod changes;
+mod reserving;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -12,21 +14,16 @@ use axum::routing::{get, post, put};
 use bytes::Bytes;
 use serde::Deserialize;
 use shared::domain::Invalid;
-use shared::domain::document::MAX_SEATS_PER_RESERVATION;
-use shared::domain::ids::{EventId, IdempotencyKey, ReservationId, SeatId};
-use shared::domain::json::from_json;
+use shared::domain::ids::{EventId, ReservationId};
 
 use crate::caller::Caller;
 use crate::list::PageQuery;
 use crate::problem::Problem;
-use crate::reserve::{Reserve, Reserved};
 use crate::show::Shown;
-use crate::{App, fingerprint, list, reserve, seat_map, show, views};
+use crate::{App, fingerprint, list, mine, seat_map, show, views};
 
 /// Largest body of a customer, in bytes.
 const MAX_BODY: usize = 64 * 1024;
-/// When to look at an accepted reservation, in seconds.
-const LOOK_AFTER: u32 = 1;
 
 /// The function's routes over what it works with.
 pub fn router(app: App) -> Router {
@@ -35,11 +32,15 @@ pub fn router(app: App) -> Router {
         .route("/events", get(list_events))
         .route("/events/{event_id}", get(show_event))
         .route("/events/{event_id}/seats", get(show_seats))
-        .route("/events/{event_id}/reservations", post(reserve))
+        .route("/events/{event_id}/seats/mine", get(show_own_seats))
+        .route("/events/{event_id}/reservations", post(reserving::reserve))
         .route("/reservations", get(list_reservations))
-        .route("/reservations/{reservation_id}", get(show_reservation))
+        .route("/reservations/{reservation_id}", get(show_reservation).delete(changes::cancel))
+        .route("/reservations/{reservation_id}/confirm", post(changes::confirm))
+        .route("/reservations/{reservation_id}/extend", post(changes::extend))
         .route("/admin/events/{event_id}", put(admin::publish_event))
         .route("/admin/events/{event_id}/reservations", get(admin::list_reservations))
+        .route("/admin/events/{event_id}/report", get(admin::report))
         .fallback(|| async { Problem::NoSuchRoute })
         .method_not_allowed_fallback(|| async { Problem::NoSuchMethod })
         .with_state(app)
@@ -56,6 +57,11 @@ fn event_id(named: Named) -> Result<EventId, Problem> {
     EventId::parse(&text).map_err(|_| Problem::EventNotFound)
 }
 
+fn reservation_id(named: Named) -> Result<ReservationId, Problem> {
+    let Path(text) = named.map_err(|_| Problem::ReservationNotFound)?;
+    ReservationId::parse(&text).map_err(|_| Problem::ReservationNotFound)
+}
+
 fn parameters<T>(query: Parameters<T>) -> Result<T, Problem> {
     let Query(parameters) = query.map_err(|_| Invalid::new("query", "must be UTF-8 and name each parameter once"))?;
     Ok(parameters)
@@ -65,55 +71,22 @@ async fn health() -> Response {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
 }
 
-/// `POST /events/{event_id}/reservations`
-async fn reserve(State(app): State<App>, caller: Caller, event: Named, headers: HeaderMap, request: Request) -> Answer {
-    /// What a customer sends.
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct ReserveBody {
-        seats: Vec<SeatId>,
-    }
-    let key = headers.get("idempotency-key").ok_or(Problem::KeyMissing)?;
-    let key = IdempotencyKey::parse(key.to_str().unwrap_or_default())?;
-    let event_id = event_id(event)?;
-    let ReserveBody { seats } = from_json(&body(request, MAX_BODY).await?)?;
-    check_seats(&seats)?;
-    let asked = Reserve { event_id, customer: caller.customer, key, seats };
-    match reserve::reserve(&app, &asked).await? {
-        Reserved::Accepted { request, now_ms } => {
-            let location = format!("/reservations/{}", request.reservation_id);
-            let mut response = json(StatusCode::ACCEPTED, &views::Accepted::new(request, now_ms));
-            let headers = response.headers_mut();
-            headers.insert(header::LOCATION, header_value(&location));
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AFTER));
-            Ok(response)
-        }
-        Reserved::Owned(row) => {
-            let status = row.status;
-            Ok(json(StatusCode::OK, &views::Reservation::stored(row, status)))
-        }
-    }
-}
-
-fn check_seats(seats: &[SeatId]) -> Result<(), Invalid> {
-    if seats.is_empty() || seats.len() > MAX_SEATS_PER_RESERVATION {
-        return Err(Invalid::new("seats", format!("must be 1 to {MAX_SEATS_PER_RESERVATION} seats")));
-    }
-    match seats.iter().enumerate().find(|(at, seat)| seats[..*at].contains(seat)) {
-        Some((at, seat)) => Err(Invalid::new(format!("seats[{at}]"), format!("names {seat} a second time"))),
-        None => Ok(()),
-    }
-}
-
 /// `GET /reservations/{reservation_id}`
 async fn show_reservation(State(app): State<App>, caller: Caller, id: Named) -> Answer {
-    let Path(id) = id.map_err(|_| Problem::ReservationNotFound)?;
-    let id = ReservationId::parse(&id).map_err(|_| Problem::ReservationNotFound)?;
+    let id = reservation_id(id)?;
     let view = match show::show(&app, &caller.customer, &id).await? {
         Shown::Pending(request) => views::Reservation::pending(request),
         Shown::Stored(row, status) => views::Reservation::stored(row, status),
     };
     Ok(json(StatusCode::OK, &view))
+}
+
+/// `GET /events/{event_id}/seats/mine`
+async fn show_own_seats(State(app): State<App>, caller: Caller, event: Named) -> Answer {
+    let own = mine::mine(&app, &caller.customer, &event_id(event)?).await?;
+    let mut response = json(StatusCode::OK, &views::OwnSeats::new(own));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 /// `GET /reservations`

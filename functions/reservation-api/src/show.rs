@@ -34,7 +34,7 @@ pub async fn show(app: &App, caller: &CustomerId, id: &ReservationId) -> Result<
     }
     let look = app.records.look(id).await;
     if let Some(row) = app.repository.get(id).await.map_err(unavailable)? {
-        if row.customer != *caller {
+        if row.customer != *caller || row.block.is_some() {
             return Err(Refusal::NotFound);
         }
         let now_ms = look.as_ref().ok().map(|look| look.now_ms);

@@ -12,8 +12,10 @@ use shared::domain::reservation::{Reason, Status};
 use shared::dynamodb::events::EventSummary;
 use shared::dynamodb::rows::ReservationRow;
 use shared::message::Request;
+use shared::redis::records::Having;
 use shared::redis::seat_map::{Availability, Counts};
 
+use crate::mine;
 use crate::seat_map::SeatMap;
 
 /// A moment as callers read it: RFC 3339 in UTC.
@@ -64,6 +66,12 @@ pub struct Reservation {
     created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     hold_expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmed_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_reference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rebooked_from: Option<ReservationId>,
 }
 
 impl Reservation {
@@ -79,7 +87,16 @@ impl Reservation {
             currency: row.currency,
             created_at: moment(row.held_at_ms),
             hold_expires_at: (status == Status::Held || status == Status::Expired).then(|| moment(row.expires_at_ms)),
+            confirmed_at: row.confirmed_at_ms.map(moment),
+            payment_reference: row.payment_reference,
+            rebooked_from: row.rebooked_from,
         }
+    }
+
+    /// A stored reservation, as it stands.
+    pub fn standing(row: ReservationRow) -> Self {
+        let status = row.status;
+        Self::stored(row, status)
     }
 
     /// A reservation that nothing is stored of yet.
@@ -94,12 +111,65 @@ impl Reservation {
             currency: request.currency,
             created_at: moment(request.held_at_ms),
             hold_expires_at: Some(moment(request.expires_at_ms)),
+            confirmed_at: None,
+            payment_reference: None,
+            rebooked_from: None,
         }
     }
 }
 
 fn ids(seats: &[Seat]) -> Vec<SeatId> {
     seats.iter().map(|seat| seat.id.clone()).collect()
+}
+
+/// The caller's own seats.
+#[derive(Serialize)]
+pub struct OwnSeats {
+    seats: Vec<OwnSeat>,
+}
+
+#[derive(Serialize)]
+struct OwnSeat {
+    id: SeatId,
+    status: Having,
+    reservation_id: ReservationId,
+}
+
+impl OwnSeats {
+    /// The view of what was found.
+    pub fn new(own: Vec<(mine::OwnSeat, Having)>) -> Self {
+        let seat =
+            |(own, status): (mine::OwnSeat, Having)| OwnSeat { id: own.seat, status, reservation_id: own.reservation };
+        Self { seats: own.into_iter().map(seat).collect() }
+    }
+}
+
+/// What an event has come to.
+#[derive(Serialize)]
+pub struct Report {
+    event_id: EventId,
+    days: [(); 0],
+    refunds: Vec<Refund>,
+    total_cents: Cents,
+}
+
+#[derive(Serialize)]
+struct Refund {
+    reservation_id: ReservationId,
+    payment_reference: Option<String>,
+    amount_cents: Cents,
+}
+
+impl Report {
+    /// The view of an event of which no day is settled.
+    pub fn new(event_id: EventId, refunds: Vec<ReservationRow>) -> Self {
+        let refund = |row: ReservationRow| Refund {
+            reservation_id: row.reservation_id,
+            payment_reference: row.payment_reference,
+            amount_cents: row.amount_cents,
+        };
+        Self { event_id, days: [], refunds: refunds.into_iter().map(refund).collect(), total_cents: Cents::ZERO }
+    }
 }
 
 /// A page of reservations.

@@ -8,9 +8,9 @@ use shared::domain::reservation::{Decision, Outcome, Reason, Step};
 use shared::dynamodb::StoreError;
 use shared::dynamodb::reads::MAX_PAGE;
 use shared::dynamodb::reservations::Hold;
-use shared::dynamodb::rows::{ReservationRow, SeatItem, SeatItemState};
+use shared::dynamodb::rows::{ReservationRow, SeatItem};
 use shared::message::Request;
-use shared::redis::truth::{SeatState, Truth};
+use shared::redis::truth::Truth;
 use tokio::time::{Instant, sleep_until};
 
 use crate::Persist;
@@ -39,13 +39,8 @@ impl Decided {
     pub fn truth(&self, request: &Request) -> Truth {
         let mut truth = self.row.truth(&request.seats);
         for (seat, state) in &mut truth.seats {
-            if let Some(other) = self.seen.iter().find(|item| item.sk == seat.id) {
-                *state = match other.state {
-                    SeatItemState::Held => {
-                        SeatState::Held { owner: other.reservation_id.clone(), expires_at_ms: other.expires_at_ms }
-                    }
-                    SeatItemState::Confirmed | SeatItemState::Blocked => SeatState::Sold,
-                };
+            if let Some(other) = self.seen.iter().find(|item| item.seat == *seat) {
+                *state = other.seat_state();
             }
         }
         truth
@@ -83,7 +78,12 @@ async fn attempt(persist: &Persist, request: &Request) -> Result<Decided, StoreE
     }
     match held {
         Hold::Made(row) | Hold::Stored(row) => Ok(Decided::stored(row)),
-        Hold::Taken(seen) => reject(persist, request, Reason::SeatsTaken, seen).await,
+        Hold::Taken(seen) => {
+            // Nobody chose his place: another was given it first.
+            let drawn = request.seats.iter().any(|seat| seat.id.is_place());
+            let reason = if drawn { Reason::Contended } else { Reason::SeatsTaken };
+            reject(persist, request, reason, seen).await
+        }
         Hold::LimitReached => reject(persist, request, Reason::LimitReached, Vec::new()).await,
     }
 }
@@ -94,8 +94,9 @@ async fn reject(
     reason: Reason,
     seen: Vec<SeatItem>,
 ) -> Result<Decided, StoreError> {
-    let taken: Vec<SeatId> = seen.iter().map(|item| item.sk.clone()).collect();
-    let row = persist.repository.reject(request, Decision { outcome: Outcome::Rejected(reason), taken }).await?;
+    let taken: Vec<SeatId> = seen.iter().map(|item| item.seat.id.clone()).collect();
+    let rejected = ReservationRow::new(request, Decision { outcome: Outcome::Rejected(reason), taken });
+    let row = persist.repository.put_unless_stored(rejected).await?;
     // An adopted row of a hold owns its seats whatever was seen of them before.
     let seen = if row.outcome == Outcome::Held { Vec::new() } else { seen };
     Ok(Decided { row, seen })

@@ -8,14 +8,13 @@ use serde::Serialize;
 use shared::domain::ids::ReservationId;
 use shared::domain::reservation::Step;
 use shared::dynamodb::StoreError;
+use shared::dynamodb::changes::End;
 use shared::dynamodb::keys::SHARDS;
-use shared::dynamodb::reservations::End;
+use shared::redis::records::GRACE_MS;
 use tokio::time::Instant;
 
 use crate::Jobs;
 
-/// How long after its end a hold is left alone, in ms: a confirm that was on time may still be on its way.
-const GRACE_MS: i64 = 15_000;
 /// Reservations ended at the same time.
 const AT_ONCE: usize = 16;
 /// Difference between Redis' clock and ours that is worth an alarm, in ms.

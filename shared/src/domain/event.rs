@@ -70,9 +70,15 @@ pub enum TakenState {
         expires_at_ms: i64,
     },
     /// Paid.
-    Sold,
+    Sold {
+        /// The owner's uuid.
+        owner: String,
+    },
     /// Taken off sale.
-    Blocked,
+    Blocked {
+        /// The uuid of the block's chunk.
+        owner: String,
+    },
 }
 
 impl Event {

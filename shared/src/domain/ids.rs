@@ -19,6 +19,10 @@ pub const MAX_KEY_LENGTH: usize = 128;
 /// Namespace of the reservation ids: UUIDv5 wants one, and it must never change, or every retry in flight lands on another id.
 const RESERVATION_NAMESPACE: Uuid = Uuid::from_u128(0x6f0b_4f3c_3f51_4d0e_9a5e_7c1d_2b8a_90e4);
 
+/// Namespaces of the ids that are not a customer's own attempt, so that none of them can be met by choosing a key.
+const REBOOKING_NAMESPACE: Uuid = Uuid::from_u128(0x2d1c_6b0e_94f7_4a35_8e21_d06f_53b9_c7a8);
+const BLOCK_NAMESPACE: Uuid = Uuid::from_u128(0xb3e8_1f57_0c2a_4d96_a1f4_68d2_7e90_35cb);
+
 /// Gives a string newtype its accessors and its (validating) serde form.
 macro_rules! text_id {
     ($name:ident) => {
@@ -120,6 +124,11 @@ impl SeatId {
         self.0.split_once('-').map_or(self.0.as_str(), |(section, _)| section)
     }
 
+    /// Whether it names a place of a general section: those have no row.
+    pub fn is_place(&self) -> bool {
+        !self.within_section().contains('-')
+    }
+
     /// What follows the section: `<row>-<seat>`, or the serial of a place.
     pub fn within_section(&self) -> &str {
         self.0.split_once('-').map_or("", |(_, rest)| rest)
@@ -145,6 +154,13 @@ impl CustomerId {
 }
 text_id!(CustomerId);
 
+impl CustomerId {
+    /// Whose the blocks of an event are. Rows say so themselves that they are blocks; no token's `sub` makes them its own.
+    pub fn organiser() -> Self {
+        Self("organiser".to_owned())
+    }
+}
+
 /// The caller's name for one logical attempt (header `Idempotency-Key`): 1 to 128 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey(String);
@@ -162,6 +178,24 @@ impl IdempotencyKey {
     }
 }
 
+/// The payment side's name for a payment: 1 to 128 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PaymentReference(String);
+
+impl PaymentReference {
+    /// Parses a reference.
+    ///
+    /// # Errors
+    /// Anything but 1 to 128 characters from `!` to `~`.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.is_empty() || text.len() > MAX_KEY_LENGTH || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Invalid::new("", "must be 1 to 128 visible ASCII characters"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+text_id!(PaymentReference);
+
 /// Names a reservation: `<event_id>.<uuid>`. It names its event, so that its Redis keys can be found from it alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ReservationId(String);
@@ -174,6 +208,18 @@ impl ReservationId {
         let parts = [event.as_str(), customer.as_str(), key.0.as_str()];
         let name = parts.map(|part| format!("{}:{part}", part.len())).concat();
         Self(format!("{event}.{}", Uuid::new_v5(&RESERVATION_NAMESPACE, name.as_bytes())))
+    }
+
+    /// Derives the id under which a reservation whose hold ran out is booked once more.
+    pub fn rebooked(&self) -> Self {
+        let event = self.event();
+        Self(format!("{event}.{}", Uuid::new_v5(&REBOOKING_NAMESPACE, self.0.as_bytes())))
+    }
+
+    /// Derives the id of one chunk of a block: the seats of `section` whose number divides into `chunk`.
+    pub fn block(event: &EventId, block: &str, section: &Label, chunk: u32) -> Self {
+        let name = format!("{}:{event}{}:{block}{}:{section}{chunk}", event.0.len(), block.len(), section.0.len());
+        Self(format!("{event}.{}", Uuid::new_v5(&BLOCK_NAMESPACE, name.as_bytes())))
     }
 
     /// Parses a reservation id.

@@ -52,6 +52,17 @@ struct Stored {
     rows: Vec<Row>,
 }
 
+/// Places with successive numbers and serials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlaceRun {
+    /// Number of the first.
+    pub first: u32,
+    /// How many.
+    pub length: u32,
+    /// Serial of the first.
+    pub serial: u32,
+}
+
 impl Layout {
     /// Numbers the seats of a section published for the first time.
     pub fn first(section: &SectionDocument) -> Self {
@@ -132,6 +143,25 @@ impl Layout {
     /// The rows as a document writes them; `None` for a general section.
     pub fn rows(&self) -> Option<Vec<RowDocument>> {
         self.rows.iter().map(Row::document).collect()
+    }
+
+    /// The places of a general section as runs of successive numbers and serials; one run unless places were removed.
+    pub fn runs(&self) -> Vec<PlaceRun> {
+        let mut runs: Vec<PlaceRun> = Vec::new();
+        for (within, number) in self.seats() {
+            let Ok(serial) = within.parse::<u32>() else { continue };
+            match runs.last_mut() {
+                Some(run) if (run.first + run.length, run.serial + run.length) == (number, serial) => run.length += 1,
+                _ => runs.push(PlaceRun { first: number, length: 1, serial }),
+            }
+        }
+        runs
+    }
+
+    /// The rows front to back, each with its seats left to right as id within the section and number.
+    pub fn seats_by_row(&self) -> impl Iterator<Item = Vec<(&str, u32)>> {
+        let named = |number: &u32| self.seat(*number).map(|seat| (seat, *number));
+        self.rows.iter().map(move |row| row.numbers.iter().filter_map(named).collect())
     }
 
     /// How many seats exist.

@@ -38,6 +38,11 @@ impl Cents {
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
+
+    /// So many times the amount, or `None` when it does not fit.
+    pub fn checked_mul(self, times: u32) -> Option<Self> {
+        self.0.checked_mul(u64::from(times)).map(Self)
+    }
 }
 
 /// An ISO 4217 code: three capital letters.

@@ -65,6 +65,16 @@ impl Status {
         }
     }
 
+    /// How far along it is: no step leads to a lower one. What is told of a reservation is ordered by it.
+    pub fn rank(self) -> u8 {
+        match self {
+            Status::Pending => 0,
+            Status::Held => 1,
+            Status::Confirmed => 2,
+            Status::Rejected | Status::Cancelled | Status::Expired => 3,
+        }
+    }
+
     /// The name used on every wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -166,13 +176,35 @@ impl Decision {
     pub fn plain(outcome: Outcome) -> Self {
         Self { outcome, taken: Vec::new() }
     }
+}
+
+/// What is told of a stored reservation: its outcome, and how it stood when it was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// What became of the request.
+    #[serde(flatten)]
+    pub decision: Decision,
+    /// Where it stood.
+    pub status: Status,
+    /// [`Status::rank`], for who cannot compute it.
+    pub rank: u8,
+    /// When its hold ends, in milliseconds since the epoch; 0 = it is no hold.
+    pub expires_at_ms: i64,
+}
+
+impl Told {
+    /// What is told of a reservation whose hold, if it is one, ends at `expires_at_ms`.
+    pub fn new(decision: Decision, status: Status, expires_at_ms: i64) -> Self {
+        let expires_at_ms = if status == Status::Held { expires_at_ms } else { 0 };
+        Self { decision, status, rank: status.rank(), expires_at_ms }
+    }
 
     /// Reads what [`to_json`](Self::to_json) wrote.
     pub fn from_json(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()
     }
 
-    /// The decision as a record keeps it.
+    /// As a record keeps it.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
@@ -211,6 +243,7 @@ mod tests {
             let (mut held, mut confirmed, mut ended) = (0, 0, 0);
             for step in walk {
                 if let Some(next) = status.after(step) {
+                    prop_assert!(next.rank() > status.rank());
                     status = next;
                     held += u32::from(status == Status::Held);
                     confirmed += u32::from(status == Status::Confirmed);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use flate2::Compression;
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +26,6 @@ use crate::domain::layout::Layout;
 pub const MAX_LAYOUT_BYTES: usize = 380_000;
 /// Largest layout once inflated, in bytes: 200,000 seats with the longest labels.
 const MAX_INFLATED_BYTES: u64 = 16 * 1024 * 1024;
-/// Items one BatchGetItem may ask for.
-const BATCH: usize = 100;
-/// Rounds of a batch read whose keys the table hands back unprocessed.
-const BATCH_ROUNDS: usize = 8;
 /// Layouts kept in the process, in seats: they never change under their key, so age does not matter.
 const CACHED_SEATS: u64 = 1_000_000;
 /// Events one page of the list holds at most.
@@ -199,27 +195,12 @@ impl Events {
                 None => missing.push(keys::primary(keys::layouts(id), key)),
             }
         }
-        let mut rounds = 0;
-        while !missing.is_empty() {
-            if rounds == BATCH_ROUNDS {
-                return Err(StoreError::Busy { code: "UnprocessedKeys".into(), source: "layouts left unread".into() });
-            }
-            rounds += 1;
-            let rest = missing.split_off(missing.len().min(BATCH));
-            // Strong: an event item may be read in the very moment it was published.
-            let wanted = KeysAndAttributes::builder().set_keys(Some(missing)).consistent_read(true).build();
-            let wanted = wanted.map_err(StoreError::corrupt)?;
-            let request = self.table.client.batch_get_item().request_items(&self.table.name, wanted);
-            let answer = request.send().await.map_err(store_error)?;
-            for item in answer.responses.unwrap_or_default().into_values().flatten() {
-                let key = attribute(&item, "sk")?.to_owned();
-                let layout = Arc::new(read_layout(&item)?);
-                self.layouts.insert(cache_key(id, &key), Arc::clone(&layout));
-                layouts.insert(key, layout);
-            }
-            missing = rest;
-            let unread = answer.unprocessed_keys.unwrap_or_default().into_values();
-            missing.extend(unread.flat_map(|keys| keys.keys));
+        // Strong: an event item may be read in the very moment it was published.
+        for item in self.table.batch_get(missing).await? {
+            let key = attribute(&item, "sk")?.to_owned();
+            let layout = Arc::new(read_layout(&item)?);
+            self.layouts.insert(cache_key(id, &key), Arc::clone(&layout));
+            layouts.insert(key, layout);
         }
         Ok(layouts)
     }

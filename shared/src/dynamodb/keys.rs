@@ -5,7 +5,7 @@
 //! | event | `EVENT#<event>` | `-` |
 //! | directory | `EVENTS` | event |
 //! | layout | `LAYOUT#<event>` | `<section>#<version>#<nonce>` |
-//! | seat | `SEATS#<event>#<section>#<number ÷ 200>` | seat id |
+//! | seat | `SEATS#<event>#<section>#<number ÷ 200>` | `<seat id>#<number>`: a seat published again after its removal is another |
 //! | limit | `LIMIT#<event>#<customer>` | `-` |
 //! | reservation | `RES#<reservation>` | `-` |
 //! | job state | `JOB#<job>#<scope>` | `-` |
@@ -24,7 +24,7 @@ use aws_sdk_dynamodb::types::{
 use super::{StoreError, Table, store_error};
 use crate::domain::Invalid;
 use crate::domain::event::Seat;
-use crate::domain::ids::{CustomerId, EventId, ReservationId};
+use crate::domain::ids::{CustomerId, EventId, ReservationId, SeatId};
 use crate::domain::layout::SEATS_PER_PARTITION;
 
 /// The sort key of items that are alone in their partition.
@@ -59,9 +59,19 @@ pub fn seats(event: &EventId, section: &str, partition: u32) -> String {
     format!("SEATS#{event}#{section}#{partition}")
 }
 
-/// The partition a seat is in.
-pub fn seat(event: &EventId, seat: &Seat) -> String {
-    seats(event, seat.id.section(), seat.number / SEATS_PER_PARTITION)
+/// Partition and sort key of a seat.
+pub fn seat(event: &EventId, seat: &Seat) -> (String, String) {
+    (seats(event, seat.id.section(), seat.number / SEATS_PER_PARTITION), format!("{}#{}", seat.id, seat.number))
+}
+
+/// The seat whose sort key this is.
+///
+/// # Errors
+/// When it is no seat's.
+pub fn seat_of(sk: &str) -> Result<Seat, Invalid> {
+    let parsed = sk.split_once('#').and_then(|(id, number)| Some((id, number.parse().ok()?)));
+    let (id, number) = parsed.ok_or_else(|| Invalid::new("sk", "must be <seat id>#<number>"))?;
+    Ok(Seat { id: SeatId::parse(id)?, number })
 }
 
 /// The limit item.

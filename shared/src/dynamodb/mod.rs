@@ -2,14 +2,18 @@
 //!
 //! - [`keys`]: every partition and sort key, and the table's definition.
 //! - [`rows`]: what is stored of a reservation and of a taken seat.
-//! - [`reservations`]: hold, reject, end. [`reads`]: everything read of reservations.
+//! - [`reservations`]: hold, reject. [`changes`]: confirm, extend, end, rebook. [`blocks`]: seats taken off sale.
+//! - [`reads`]: everything read of reservations.
 //! - [`events`]: publish, read, list.
 
+pub mod blocks;
+pub mod changes;
 pub mod events;
 pub mod keys;
 pub mod reads;
 pub mod reservations;
 pub mod rows;
+mod transaction;
 
 use std::time::Duration;
 
@@ -17,6 +21,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -26,6 +31,11 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 /// Attempts of one call by the SDK itself; our own retries stand above it, inside the invocation's deadline.
 const SDK_ATTEMPTS: u32 = 3;
+
+/// Items one BatchGetItem may ask for.
+const BATCH: usize = 100;
+/// Batches in a row that the table may hand back wholly unprocessed.
+const BATCH_ROUNDS: usize = 8;
 
 /// The table did not give a usable answer.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +141,30 @@ impl Table {
         let key = keys::primary(pk, sk);
         let request = self.client.get_item().table_name(&self.name).set_key(Some(key)).consistent_read(strong);
         Ok(request.send().await.map_err(store_error)?.item)
+    }
+
+    /// The items of these keys that exist, in no order. Strongly consistent.
+    pub(crate) async fn batch_get(&self, mut missing: Vec<rows::Item>) -> Result<Vec<rows::Item>, StoreError> {
+        let mut found = Vec::new();
+        let mut stalled = 0;
+        while !missing.is_empty() {
+            let rest = missing.split_off(missing.len().min(BATCH));
+            let asked = missing.len();
+            let wanted = KeysAndAttributes::builder().set_keys(Some(missing)).consistent_read(true).build();
+            let wanted = wanted.map_err(StoreError::corrupt)?;
+            let request = self.client.batch_get_item().request_items(&self.name, wanted);
+            let answer = request.send().await.map_err(store_error)?;
+            found.extend(answer.responses.unwrap_or_default().into_values().flatten());
+            let unread: Vec<_> =
+                answer.unprocessed_keys.unwrap_or_default().into_values().flat_map(|keys| keys.keys).collect();
+            stalled = if unread.len() < asked { 0 } else { stalled + 1 };
+            if stalled == BATCH_ROUNDS {
+                return Err(StoreError::Busy { code: "UnprocessedKeys".into(), source: "items left unread".into() });
+            }
+            missing = rest;
+            missing.extend(unread);
+        }
+        Ok(found)
     }
 
     /// Opens a connection ahead of the first request. A table that cannot be reached is met, and reported, by that one.

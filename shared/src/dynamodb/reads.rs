@@ -8,8 +8,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::reservations::Repository;
 use super::rows::{Item, ReservationRow, SeatItem, SeatItemState};
 use super::{StoreError, keys, store_error};
-use crate::domain::event::{TakenSeat, TakenState};
+use crate::domain::event::{Seat, TakenSeat, TakenState};
 use crate::domain::ids::{CustomerId, EventId, ReservationId};
+use crate::domain::reservation::Status;
+use crate::redis::truth::{SeatState, Truth};
 
 /// Rows one page of a list or of a job's query reads at most.
 pub const MAX_PAGE: i32 = 100;
@@ -140,6 +142,36 @@ impl Repository {
         answer.items.unwrap_or_default().into_iter().map(id).collect()
     }
 
+    /// The items of these seats, at most 100: those that are taken. Strongly consistent.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn seat_items(&self, event: &EventId, seats: &[Seat]) -> Result<Vec<SeatItem>, StoreError> {
+        let key = |seat: &Seat| {
+            let (pk, sk) = keys::seat(event, seat);
+            keys::primary(pk, sk)
+        };
+        let items = self.table.batch_get(seats.iter().map(key).collect()).await?;
+        items.into_iter().map(SeatItem::from_item).collect()
+    }
+
+    /// The truth of a reservation, with each seat as it is stored right now: for who cannot know what came after it.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn truth_of(&self, row: &ReservationRow) -> Result<Truth, StoreError> {
+        let mut truth = row.truth(&[]);
+        let stored = self.seat_items(&row.reservation_id.event(), &row.seats).await?;
+        for (seat, state) in &mut truth.seats {
+            match stored.iter().find(|item| item.seat == *seat) {
+                Some(item) => *state = item.seat_state(),
+                None if row.status == Status::Cancelled => {}
+                None => *state = SeatState::Free,
+            }
+        }
+        Ok(truth)
+    }
+
     /// The taken seats of one load partition. Strongly consistent; reads only what is taken.
     ///
     /// # Errors
@@ -166,14 +198,13 @@ impl Repository {
 }
 
 fn taken_seat(item: SeatItem) -> TakenSeat {
+    let owner = item.reservation_id.uuid().to_owned();
     let state = match item.state {
-        SeatItemState::Held => {
-            TakenState::Held { owner: item.reservation_id.uuid().to_owned(), expires_at_ms: item.expires_at_ms }
-        }
-        SeatItemState::Confirmed => TakenState::Sold,
-        SeatItemState::Blocked => TakenState::Blocked,
+        SeatItemState::Held => TakenState::Held { owner, expires_at_ms: item.expires_at_ms },
+        SeatItemState::Confirmed => TakenState::Sold { owner },
+        SeatItemState::Blocked => TakenState::Blocked { owner },
     };
-    TakenSeat { number: item.number, state }
+    TakenSeat { number: item.seat.number, state }
 }
 
 fn text_key(key: Item) -> HashMap<String, String> {

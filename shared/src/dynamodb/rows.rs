@@ -6,11 +6,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use super::{StoreError, keys};
-use crate::domain::event::{Seat, Version};
+use crate::domain::event::{Event, Seat, Version};
 use crate::domain::ids::{CustomerId, ReservationId, SeatId};
 use crate::domain::money::{Cents, Currency};
-use crate::domain::reservation::{Decision, Outcome, Status};
-use crate::message::Request;
+use crate::domain::reservation::{Decision, Outcome, Status, Told};
+use crate::message::{MESSAGE_VERSION, Request};
 use crate::redis::truth::{SeatState, Truth};
 
 /// An item as the SDK has it.
@@ -47,6 +47,24 @@ pub struct ReservationRow {
     pub held_at_ms: i64,
     /// When the hold ends.
     pub expires_at_ms: i64,
+    /// Whether the hold was prolonged: that is done once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extended: bool,
+    /// When it was confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_at_ms: Option<i64>,
+    /// By which payment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_reference: Option<String>,
+    /// When it was cancelled or expired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at_ms: Option<i64>,
+    /// The reservation whose late payment made this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebooked_from: Option<ReservationId>,
+    /// The organiser's block whose chunk it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<Block>,
     /// Seats it counts towards its customer's limit.
     pub counted: usize,
     created_at_id: String,
@@ -55,6 +73,18 @@ pub struct ReservationRow {
     due_shard: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_at: Option<String>,
+}
+
+/// What only the chunk of a block has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    /// The block's name.
+    pub block_id: String,
+    /// What the organiser noted.
+    pub note: String,
+    /// Seats given up that Redis has not been told of yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub releasing: Vec<Seat>,
 }
 
 impl ReservationRow {
@@ -78,6 +108,12 @@ impl ReservationRow {
             layout_version: request.layout_version,
             held_at_ms: request.held_at_ms,
             expires_at_ms: request.expires_at_ms,
+            extended: false,
+            confirmed_at_ms: None,
+            payment_reference: None,
+            ended_at_ms: None,
+            rebooked_from: None,
+            block: None,
             counted: if held { request.seats.len() } else { 0 },
             created_at_id: keys::created_at_id(request.held_at_ms, id),
             event_shard: keys::event_shard(&id.event(), shard),
@@ -86,28 +122,59 @@ impl ReservationRow {
         }
     }
 
+    /// The row of a hold as its request and what was told of it know it.
+    pub fn held_until(request: &Request, expires_at_ms: i64) -> Self {
+        Self { expires_at_ms, ..Self::new(request, Decision::plain(Outcome::Held)) }
+    }
+
+    /// A chunk of a block that takes `seats` off sale from `at_ms` on: for good, at no price, and it counts for nobody.
+    pub fn chunk(id: ReservationId, block: Block, seats: Vec<Seat>, event: &Event, at_ms: i64) -> Self {
+        let created = keys::created_at_id(at_ms, &id);
+        let event_shard = keys::event_shard(&event.id, keys::shard(&id));
+        Self {
+            pk: keys::reservation(&id),
+            sk: keys::ALONE.into(),
+            reservation_id: id,
+            customer: CustomerId::organiser(),
+            outcome: Outcome::Held,
+            taken: Vec::new(),
+            status: Status::Confirmed,
+            seats,
+            amount_cents: Cents::ZERO,
+            currency: event.document.currency,
+            fingerprint: String::new(),
+            layout_version: event.version,
+            held_at_ms: at_ms,
+            expires_at_ms: at_ms,
+            extended: false,
+            confirmed_at_ms: None,
+            payment_reference: None,
+            ended_at_ms: None,
+            rebooked_from: None,
+            block: Some(block),
+            counted: 0,
+            created_at_id: created,
+            event_shard,
+            due_shard: None,
+            due_at: None,
+        }
+    }
+
     /// The truth this row is, for Redis. `claimed` are seats the id may have claimed beyond the row's: they are given back.
     pub fn truth(&self, claimed: &[Seat]) -> Truth {
+        let owner = || self.reservation_id.clone();
         let state = match self.status {
-            Status::Held => SeatState::Held { owner: self.reservation_id.clone(), expires_at_ms: self.expires_at_ms },
-            Status::Confirmed => SeatState::Sold,
+            Status::Held => SeatState::Held { owner: owner(), expires_at_ms: self.expires_at_ms },
+            Status::Confirmed if self.block.is_some() => SeatState::Blocked { owner: owner() },
+            Status::Confirmed => SeatState::Sold { owner: owner() },
+            Status::Cancelled if self.confirmed_at_ms.is_some() => SeatState::Freed,
             Status::Pending | Status::Rejected | Status::Cancelled | Status::Expired => SeatState::Free,
-        };
-        let counts = match self.status {
-            Status::Held => Some((self.expires_at_ms, self.counted)),
-            Status::Confirmed => Some((0, self.counted)),
-            Status::Pending | Status::Rejected | Status::Cancelled | Status::Expired => None,
         };
         let mut seats: Vec<_> = self.seats.iter().map(|seat| (seat.clone(), state.clone())).collect();
         let beyond = claimed.iter().filter(|seat| !self.seats.contains(seat));
         seats.extend(beyond.map(|seat| (seat.clone(), SeatState::Free)));
-        Truth {
-            id: self.reservation_id.clone(),
-            customer: self.customer.clone(),
-            outcome: self.decision(),
-            counts,
-            seats,
-        }
+        let told = Told::new(self.decision(), self.status, self.expires_at_ms);
+        Truth { id: owner(), customer: self.customer.clone(), told, seats }
     }
 
     /// Its sort key in the indexes of customers and events; never changes.
@@ -115,14 +182,65 @@ impl ReservationRow {
         &self.created_at_id
     }
 
-    /// The outcome as the record in Redis keeps it.
+    /// Its outcome with what belongs to it.
     pub fn decision(&self) -> Decision {
         Decision { outcome: self.outcome, taken: self.taken.clone() }
     }
 
     /// The row after it was ended: it counts for nobody and nothing is due.
-    pub(crate) fn ended(&self, status: Status) -> Self {
-        Self { status, counted: 0, due_shard: None, due_at: None, ..self.clone() }
+    pub(crate) fn ended(&self, status: Status, ended_at_ms: i64) -> Self {
+        let ended = Self { status, counted: 0, ended_at_ms: Some(ended_at_ms), ..self.clone() };
+        Self { due_shard: None, due_at: None, ..ended }
+    }
+
+    /// The row after its hold ran out.
+    pub fn expired(&self, ended_at_ms: i64) -> Self {
+        self.ended(Status::Expired, ended_at_ms)
+    }
+
+    /// The row under which this reservation's seats are booked once more, at the same price, with this outcome.
+    pub fn rebooking(&self, id: &ReservationId, outcome: Decision, held_at_ms: i64, expires_at_ms: i64) -> Self {
+        let request = Request {
+            version: MESSAGE_VERSION,
+            reservation_id: id.clone(),
+            customer: self.customer.clone(),
+            fingerprint: self.fingerprint.clone(),
+            layout_version: self.layout_version,
+            amount_cents: self.amount_cents,
+            currency: self.currency,
+            max_per_customer: None,
+            opens_at_ms: 0,
+            closes_at_ms: i64::MAX,
+            seats: self.seats.clone(),
+            held_at_ms,
+            expires_at_ms,
+        };
+        let row = Self::new(&request, outcome);
+        Self { rebooked_from: Some(self.reservation_id.clone()), ..row }
+    }
+
+    /// The row after it was confirmed: its expiry no longer matters, and nothing is due.
+    pub fn confirmed(&self, reference: Option<&str>, confirmed_at_ms: i64) -> Self {
+        let payment_reference = reference.map(str::to_owned);
+        let confirmed_at_ms = Some(confirmed_at_ms);
+        let confirmed = Self { status: Status::Confirmed, payment_reference, confirmed_at_ms, ..self.clone() };
+        Self { due_shard: None, due_at: None, ..confirmed }
+    }
+
+    /// The row after its hold was prolonged.
+    pub(crate) fn prolonged(&self, expires_at_ms: i64) -> Self {
+        let due_at = Some(keys::sortable(expires_at_ms));
+        Self { extended: true, expires_at_ms, due_at, ..self.clone() }
+    }
+
+    /// The chunk with other seats and its block changed.
+    #[must_use]
+    pub fn with_chunk(&self, seats: Vec<Seat>, change: impl FnOnce(&mut Block)) -> Self {
+        let mut changed = Self { seats, ..self.clone() };
+        if let Some(block) = &mut changed.block {
+            change(block);
+        }
+        changed
     }
 
     pub(crate) fn to_item(&self) -> Result<Item, StoreError> {
@@ -146,13 +264,22 @@ pub enum SeatItemState {
     Blocked,
 }
 
+impl SeatItemState {
+    /// The name it is stored under.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "HELD",
+            Self::Confirmed => "CONFIRMED",
+            Self::Blocked => "BLOCKED",
+        }
+    }
+}
+
 /// A taken seat as stored; a free one has no item.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeatItem {
-    /// The seat's id.
-    pub sk: SeatId,
-    /// Its number within the section.
-    pub number: u32,
+    /// The seat.
+    pub seat: Seat,
     /// How it is taken.
     pub state: SeatItemState,
     /// By which reservation.
@@ -165,6 +292,27 @@ pub struct SeatItem {
 
 impl SeatItem {
     pub(crate) fn from_item(item: Item) -> Result<Self, StoreError> {
-        serde_dynamo::from_item(item).map_err(StoreError::corrupt)
+        #[derive(Deserialize)]
+        struct Stored {
+            sk: String,
+            state: SeatItemState,
+            reservation_id: ReservationId,
+            customer: CustomerId,
+            expires_at_ms: i64,
+        }
+        let stored: Stored = serde_dynamo::from_item(item).map_err(StoreError::corrupt)?;
+        let Stored { sk, state, reservation_id, customer, expires_at_ms } = stored;
+        let seat = keys::seat_of(&sk).map_err(StoreError::corrupt)?;
+        Ok(Self { seat, state, reservation_id, customer, expires_at_ms })
+    }
+
+    /// What Redis is to know of the seat.
+    pub fn seat_state(&self) -> SeatState {
+        let owner = self.reservation_id.clone();
+        match self.state {
+            SeatItemState::Held => SeatState::Held { owner, expires_at_ms: self.expires_at_ms },
+            SeatItemState::Confirmed => SeatState::Sold { owner },
+            SeatItemState::Blocked => SeatState::Blocked { owner },
+        }
     }
 }

@@ -3,10 +3,11 @@
 
 use fred::types::Value;
 
-use super::{Redis, RedisError, Script, keys};
-use crate::domain::event::{Event, Seat};
+use super::sections::{Sections, terms};
+use super::{Redis, RedisError, Script, keys, script};
+use crate::domain::event::{Event, Seat, Section};
 use crate::domain::ids::{CustomerId, ReservationId};
-use crate::domain::reservation::Decision;
+use crate::domain::reservation::Told;
 use crate::message::{Draft, Request};
 
 /// How long a record lives, in seconds: a day, so that a retry after any crash finds its first attempt.
@@ -15,6 +16,32 @@ pub const RECORD_SECONDS: i64 = 86_400;
 pub const MAX_ATTEMPTS: i64 = 256;
 /// Claims granted to one customer of an event within one minute. People click less; hoarders do not.
 pub const MAX_CLAIMS_PER_MINUTE: i64 = 60;
+
+/// Expired claims a draw of places looks at: more than it can need, and each claim is looked at once.
+const MAX_HARVEST: i64 = 100;
+
+/// What is to be taken, all or nothing.
+#[derive(Debug, Clone, Copy)]
+pub enum Choice<'a> {
+    /// These seats.
+    Seats(&'a [Seat]),
+    /// The first of these options that is wholly free.
+    Best {
+        /// Of this section.
+        section: &'a Section,
+        /// The best first. None at all still finds an earlier attempt of the key.
+        options: &'a [Vec<Seat>],
+    },
+    /// So many places of a general section, whichever are free.
+    Places {
+        /// Of this section.
+        section: &'a Section,
+        /// How many.
+        quantity: u32,
+        /// Where to begin while a loaded section's messages may still be under way.
+        random: u32,
+    },
+}
 
 /// What is to be claimed.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +56,8 @@ pub struct Claim<'a> {
     pub customer: &'a CustomerId,
     /// Tells another body under the same key.
     pub fingerprint: &'a str,
-    /// All or nothing.
-    pub seats: &'a [Seat],
+    /// What to take.
+    pub choice: Choice<'a>,
     /// The message the record will hold, to be completed with the script's times.
     pub draft: &'a Draft,
 }
@@ -58,8 +85,8 @@ pub enum Claimed {
     Decided {
         /// The message's value.
         message: String,
-        /// What became of it.
-        outcome: Decision,
+        /// What is told of it.
+        told: Told,
         /// Redis' time, in milliseconds since the epoch.
         now_ms: i64,
     },
@@ -94,8 +121,18 @@ pub enum Claimed {
     Taken {
         /// Which of the seats asked for, by position.
         taken: Vec<usize>,
-        /// Which of those are held by this very customer.
+        /// Which of those are this very customer's.
         held_by_you: Vec<usize>,
+    },
+    /// So many are not to be had, whoever gives back what he only holds.
+    SoldOut {
+        /// How many might still be had.
+        left: u32,
+    },
+    /// What is not sold is held by others, or they were quicker; some may come back.
+    Contended {
+        /// How many places are free, where places were asked for.
+        free: Option<u32>,
     },
     /// The customer would have more live seats than the event allows.
     LimitReached {
@@ -115,11 +152,7 @@ pub struct Claims {
 impl Claims {
     /// Claims over these connections.
     pub fn new(redis: Redis) -> Self {
-        Self {
-            redis,
-            claim: Script::new(include_str!("scripts/claim.lua")),
-            give_back: Script::new(include_str!("scripts/give_back.lua")),
-        }
+        Self { redis, claim: script!("claim.lua"), give_back: script!("give_back.lua") }
     }
 
     /// Claims all seats or none: one command.
@@ -127,35 +160,41 @@ impl Claims {
     /// # Errors
     /// When Redis gives no usable answer; the claim may have been granted then, and a retry will find it.
     pub async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, RedisError> {
-        let Claim { event, fresh, id, customer, fingerprint, seats, draft } = claim;
-        let sections = SectionsOf::new(seats);
+        let Claim { event, fresh, id, customer, fingerprint, choice, draft } = claim;
+        let sections = match choice {
+            Choice::Seats(seats) => Sections::of_seats(seats),
+            Choice::Best { section, .. } | Choice::Places { section, .. } => Sections::one(section),
+        };
         let mut keys = vec![keys::event(&event.id), keys::record(id), keys::customer(&event.id, customer)];
-        for section in &sections.ids {
-            keys.push(keys::claims(&event.id, section));
-            keys.push(keys::taken(&event.id, section));
-        }
-        let document = &event.document;
-        let mut args: Vec<Value> = vec![
-            integer(event.version),
-            document.state.as_str().into(),
-            document.sale.opens_at.as_millisecond().into(),
-            document.sale.closes_at.as_millisecond().into(),
-            document.max_per_customer.map_or_else(|| "".into(), |limit| i64::from(limit).into()),
+        keys.extend(sections.keys(&event.id));
+        let mut args: Vec<Value> = terms(event).into();
+        args.extend([
             id.uuid().into(),
             fingerprint.into(),
-            (i64::from(document.hold_seconds) * 1_000).into(),
+            (i64::from(event.document.hold_seconds) * 1_000).into(),
             draft.open_json().into(),
             RECORD_SECONDS.into(),
             MAX_ATTEMPTS.into(),
             MAX_CLAIMS_PER_MINUTE.into(),
             i64::from(fresh).into(),
-        ];
-        for seat in seats {
-            args.push(sections.index(seat));
-            args.push(i64::from(seat.number).into());
+            sections.kinds.as_str().into(),
+            sections.labels().into(),
+        ]);
+        match choice {
+            Choice::Seats(seats) => push_options(&mut args, "seats", &sections, [seats]),
+            Choice::Best { options, .. } => {
+                push_options(&mut args, "best", &sections, options.iter().map(Vec::as_slice));
+            }
+            Choice::Places { section, quantity, random } => {
+                let how = ["places".into(), i64::from(quantity).into(), i64::from(random).into(), MAX_HARVEST.into()];
+                args.extend::<[Value; 4]>(how);
+                for run in section.layout.runs() {
+                    args.extend([run.first, run.length, run.serial].map(|number| Value::from(i64::from(number))));
+                }
+            }
         }
         let reply: Vec<String> = self.redis.run(&self.claim, keys, args).await?;
-        read_reply(&reply, &sections).ok_or_else(|| RedisError::Unexpected(reply.first().cloned().unwrap_or_default()))
+        read_reply(&reply).ok_or_else(|| RedisError::Unexpected(reply.first().cloned().unwrap_or_default()))
     }
 
     /// Gives back what this attempt claimed, after a produce that definitely failed. Answers whether it did: not when
@@ -165,10 +204,11 @@ impl Claims {
     /// When Redis gives no usable answer; the claim then ends with its lease.
     pub async fn give_back(&self, request: &Request) -> Result<bool, RedisError> {
         let event = request.reservation_id.event();
-        let sections = SectionsOf::new(&request.seats);
+        let sections = Sections::of_seats(&request.seats);
         let mut keys = vec![keys::record(&request.reservation_id), keys::customer(&event, &request.customer)];
-        keys.extend(sections.ids.iter().map(|section| keys::claims(&event, section)));
-        let mut args: Vec<Value> = vec![request.reservation_id.uuid().into(), request.held_at_ms.into()];
+        keys.extend(sections.keys(&event));
+        let id = request.reservation_id.uuid();
+        let mut args: Vec<Value> = vec![id.into(), request.held_at_ms.into(), sections.kinds.as_str().into()];
         for seat in &request.seats {
             args.push(sections.index(seat));
             args.push(i64::from(seat.number).into());
@@ -177,54 +217,41 @@ impl Claims {
     }
 }
 
-/// The distinct sections of a request's seats, in order of appearance: scripts take keys by section, seats by index.
-pub(super) struct SectionsOf<'a> {
-    pub(super) ids: Vec<&'a str>,
-}
-
-impl<'a> SectionsOf<'a> {
-    pub(super) fn new(seats: &'a [Seat]) -> Self {
-        let mut ids: Vec<&str> = Vec::new();
+fn push_options<'a>(
+    args: &mut Vec<Value>,
+    how: &str,
+    sections: &Sections<'_>,
+    options: impl IntoIterator<Item = &'a [Seat], IntoIter: ExactSizeIterator>,
+) {
+    let options = options.into_iter();
+    args.extend([how.into(), (options.len() as i64).into()]);
+    for seats in options {
+        args.extend([serde_json::to_string(seats).unwrap_or_default().into(), (seats.len() as i64).into()]);
         for seat in seats {
-            if !ids.contains(&seat.id.section()) {
-                ids.push(seat.id.section());
-            }
+            args.extend([sections.index(seat), i64::from(seat.number).into()]);
         }
-        Self { ids }
-    }
-
-    pub(super) fn index(&self, seat: &Seat) -> Value {
-        let at = self.ids.iter().position(|id| *id == seat.id.section()).unwrap_or(0);
-        (at as i64).into()
     }
 }
 
-pub(super) fn integer(number: u64) -> Value {
-    i64::try_from(number).unwrap_or(i64::MAX).into()
-}
-
-fn read_reply(reply: &[String], sections: &SectionsOf<'_>) -> Option<Claimed> {
+fn read_reply(reply: &[String]) -> Option<Claimed> {
     let text = |at: usize| reply.get(at).cloned();
     let number = |at: usize| reply.get(at)?.parse().ok();
     Some(match reply.first()?.as_str() {
         "granted" => Claimed::Granted { message: text(1)?, attempts: reply.get(2)?.parse().ok()?, now_ms: number(3)? },
         "ended" => Claimed::Ended { message: text(1)?, now_ms: number(2)? },
-        "decided" => {
-            Claimed::Decided { message: text(1)?, outcome: Decision::from_json(reply.get(2)?)?, now_ms: number(3)? }
-        }
+        "decided" => Claimed::Decided { message: text(1)?, told: Told::from_json(reply.get(2)?)?, now_ms: number(3)? },
         "own" => Claimed::Own { now_ms: number(1)? },
         "reused" => Claimed::KeyReused { now_ms: number(1)? },
         "too-many-attempts" => Claimed::TooManyAttempts,
         "too-many-claims" => Claimed::TooManyClaims,
         "stale" => Claimed::Stale,
-        "cold" => {
-            let named = reply.iter().skip(1).filter_map(|index| sections.ids.get(index.parse::<usize>().ok()?));
-            Claimed::Cold(named.map(ToString::to_string).collect())
-        }
+        "cold" => Claimed::Cold(reply[1..].to_vec()),
         "sale-not-open" => Claimed::NotOpen { opens_at_ms: number(1)? },
         "sale-closed" => Claimed::Closed,
         "sale-paused" => Claimed::Paused,
         "taken" => Claimed::Taken { taken: positions(reply.get(1)?), held_by_you: positions(reply.get(2)?) },
+        "sold-out" => Claimed::SoldOut { left: reply.get(1)?.parse().ok()? },
+        "contended" => Claimed::Contended { free: reply.get(1).and_then(|free| free.parse().ok()) },
         "limit-reached" => Claimed::LimitReached { limit: reply.get(1)?.parse().ok()? },
         _ => return None,
     })

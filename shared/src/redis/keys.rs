@@ -6,11 +6,14 @@
 //! | `t1:{e}:event` | hash | version, state, opens_at, closes_at, limit, since (ms; when Redis last lost the event, 0 = never), `@new` (nonce of a first publication under way) |
 //! | `t1:{e}:views` | counter | views not yet written back |
 //! | `t1:{e}:dirty` | set | sections whose state is in doubt |
+//! | `t1:{e}:moving` | sorted set | uuid → when a change of it was announced that has not been told yet (ms) |
 //! | `t1:{e}:s:<section>:claims` | hash | seat number → `<expiry, 13 digits of ms>:<uuid>`; `@loaded` (s), `@load` (nonce) |
 //! | `t1:{e}:s:<section>:taken` | bitmap | sold or blocked, one bit a seat |
 //! | `t1:{e}:s:<section>:blocked` | bitmap | the blocked ones among them; absent while nothing is blocked |
-//! | `t1:{e}:r:<uuid>` | string | three lines: attempts, outcome (empty = none yet), message; lives a day. A hash of the three weighs half as much again |
-//! | `t1:{e}:c:<customer>` | hash | uuid → `<expiry in ms, 0 = for good>:<seats>`; `@rate` → `<minute>:<claims>` |
+//! | `t1:{e}:s:<section>:used` | bitmap | general sections only: taken, or claimed and not yet seen to have run out |
+//! | `t1:{e}:s:<section>:ends` | sorted set | general sections only: number → end of its claim (ms) |
+//! | `t1:{e}:r:<uuid>` | string | three lines: attempts, what is told (JSON; empty = nothing yet), message; lives a day. A hash of the three weighs half as much again |
+//! | `t1:{e}:c:<customer>` | hash | uuid → `<expiry in ms, 0 = for good>:<number of seats>:<c(laimed), h(eld), s(old)>:<seat ids>`; `@rate` → `<minute>:<claims>` |
 //! | `t1:{e}:lock:<name>` | string | the general lock |
 
 use crate::domain::ids::{CustomerId, EventId, ReservationId};
@@ -36,19 +39,38 @@ pub fn dirty(event: &EventId) -> String {
     key(event, "dirty")
 }
 
+/// Changes that were announced and not told yet.
+pub fn moving(event: &EventId) -> String {
+    key(event, "moving")
+}
+
 /// Claims of a section.
 pub fn claims(event: &EventId, section: &str) -> String {
-    key(event, &format!("s:{section}:claims"))
+    let [claims, ..] = section_keys(event, section);
+    claims
 }
 
 /// Sold and blocked seats of a section.
 pub fn taken(event: &EventId, section: &str) -> String {
-    key(event, &format!("s:{section}:taken"))
+    let [_, taken, ..] = section_keys(event, section);
+    taken
 }
 
 /// Blocked seats of a section.
 pub fn blocked(event: &EventId, section: &str) -> String {
-    key(event, &format!("s:{section}:blocked"))
+    let [_, _, blocked, ..] = section_keys(event, section);
+    blocked
+}
+
+/// A section's five keys in the order scripts take them: claims, taken, blocked, used, ends.
+pub fn section_keys(event: &EventId, section: &str) -> [String; 5] {
+    ["claims", "taken", "blocked", "used", "ends"].map(|name| key(event, &format!("s:{section}:{name}")))
+}
+
+/// The same as patterns with `%s` for the section, for the one script that learns the sections from a record. They are in
+/// the slot of its first key, whatever the section.
+pub fn section_patterns(event: &EventId) -> [String; 5] {
+    section_keys(event, "%s")
 }
 
 /// The record of a reservation.
@@ -75,17 +97,9 @@ mod tests {
         let e = EventId::parse("club-night").unwrap();
         let id = ReservationId::of(&e, "2c5ea4c0-4067-51f9-8f6d-2b7a4f3f7c11").unwrap();
         let someone = CustomerId::parse("a{b}c").unwrap();
-        let keys = [
-            event(&e),
-            views(&e),
-            dirty(&e),
-            claims(&e, "A"),
-            taken(&e, "A"),
-            blocked(&e, "A"),
-            record(&id),
-            customer(&e, &someone),
-            lock(&e, "load:A"),
-        ];
+        let keys =
+            [event(&e), views(&e), dirty(&e), moving(&e), record(&id), customer(&e, &someone), lock(&e, "load:A")];
+        let keys: Vec<String> = keys.into_iter().chain(section_keys(&e, "A")).collect();
         for key in &keys {
             // Redis hashes what stands between the first `{` and the first `}` after it.
             assert!(key.starts_with("t1:{club-night}:"), "{key}");

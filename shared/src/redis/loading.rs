@@ -2,8 +2,8 @@
 
 use fred::types::Value;
 
-use super::claims::integer;
-use super::{Redis, RedisError, Script, keys};
+use super::sections::{kind, terms};
+use super::{Redis, RedisError, Script, keys, script};
 use crate::domain::event::{Event, Section, TakenSeat, TakenState};
 use crate::domain::ids::EventId;
 
@@ -30,12 +30,7 @@ pub struct Loading {
 impl Loading {
     /// Loading over these connections.
     pub fn new(redis: Redis) -> Self {
-        Self {
-            redis,
-            load: Script::new(include_str!("scripts/load.lua")),
-            announce: Script::new(include_str!("scripts/announce.lua")),
-            publish: Script::new(include_str!("scripts/publish.lua")),
-        }
+        Self { redis, load: script!("load.lua"), announce: script!("announce.lua"), publish: script!("publish.lua") }
     }
 
     /// Announces a first publication, before it is made, under a nonce of its publisher.
@@ -54,15 +49,8 @@ impl Loading {
     pub async fn publish(&self, event: &Event, announced: Option<&str>) -> Result<(), RedisError> {
         let mut keys = vec![keys::event(&event.id)];
         keys.extend(event.sections.iter().map(|section| keys::claims(&event.id, section.id.as_str())));
-        let document = &event.document;
-        let args: Vec<Value> = vec![
-            integer(event.version),
-            document.state.as_str().into(),
-            document.sale.opens_at.as_millisecond().into(),
-            document.sale.closes_at.as_millisecond().into(),
-            document.max_per_customer.map_or_else(|| "".into(), |limit| i64::from(limit).into()),
-            announced.unwrap_or_default().into(),
-        ];
+        let mut args: Vec<Value> = terms(event).into();
+        args.push(announced.unwrap_or_default().into());
         self.redis.run::<i64>(&self.publish, keys, args).await.map(|_| ())
     }
 
@@ -71,7 +59,7 @@ impl Loading {
     /// # Errors
     /// When Redis gives no usable answer.
     pub async fn begin(&self, event: &Event, section: &Section, nonce: &str) -> Result<Step, RedisError> {
-        self.step(event, section, vec!["begin".into(), nonce.into()]).await
+        self.step(event, section, "begin", nonce, Vec::new()).await
     }
 
     /// Adds what one partition holds: at most [`crate::domain::layout::SEATS_PER_PARTITION`] seats.
@@ -85,16 +73,16 @@ impl Loading {
         nonce: &str,
         seats: &[TakenSeat],
     ) -> Result<Step, RedisError> {
-        let mut args: Vec<Value> = vec!["add".into(), nonce.into()];
+        let mut args: Vec<Value> = Vec::with_capacity(4 * seats.len());
         for seat in seats {
             let (state, owner, expiry) = match &seat.state {
                 TakenState::Held { owner, expires_at_ms } => ("held", owner.as_str(), *expires_at_ms),
-                TakenState::Sold => ("sold", "", 0),
-                TakenState::Blocked => ("blocked", "", 0),
+                TakenState::Sold { owner } => ("sold", owner.as_str(), 0),
+                TakenState::Blocked { owner } => ("blocked", owner.as_str(), 0),
             };
             args.extend([i64::from(seat.number).into(), state.into(), owner.into(), expiry.into()]);
         }
-        self.step(event, section, args).await
+        self.step(event, section, "add", nonce, args).await
     }
 
     /// Ends the load: the section sells again.
@@ -102,12 +90,20 @@ impl Loading {
     /// # Errors
     /// When Redis gives no usable answer.
     pub async fn end(&self, event: &Event, section: &Section, nonce: &str) -> Result<Step, RedisError> {
-        self.step(event, section, vec!["end".into(), nonce.into()]).await
+        self.step(event, section, "end", nonce, Vec::new()).await
     }
 
-    async fn step(&self, event: &Event, section: &Section, args: Vec<Value>) -> Result<Step, RedisError> {
-        let id = section.id.as_str();
-        let keys = vec![keys::claims(&event.id, id), keys::taken(&event.id, id), keys::blocked(&event.id, id)];
+    async fn step(
+        &self,
+        event: &Event,
+        section: &Section,
+        step: &str,
+        nonce: &str,
+        seats: Vec<Value>,
+    ) -> Result<Step, RedisError> {
+        let keys = keys::section_keys(&event.id, section.id.as_str()).into();
+        let mut args: Vec<Value> = vec![step.into(), nonce.into(), kind(section).into()];
+        args.extend(seats);
         let reply: String = self.redis.run(&self.load, keys, args).await?;
         match reply.as_str() {
             "ok" => Ok(Step::Ok),

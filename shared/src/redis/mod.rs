@@ -5,14 +5,18 @@
 //! - [`claims`]: claim, and give back.
 //! - [`records`]: what is remembered of a reservation for a day.
 //! - [`truth`]: what DynamoDB decided flows back.
+//! - [`moving`]: changes announced, and whether they were told.
+//! - [`sections`]: a request's seats as scripts take them.
 //! - [`seat_map`]: sections as they are now.
 //! - [`loading`]: a publication made known; a cold section's state.
 
 pub mod claims;
 pub mod keys;
 pub mod loading;
+pub mod moving;
 pub mod records;
 pub mod seat_map;
+mod sections;
 pub mod truth;
 
 use std::time::Duration;
@@ -77,6 +81,14 @@ impl Script {
         Self { lua, sha1: fred::util::sha1_hash(lua) }
     }
 }
+
+/// A script of `scripts/`, behind what all of them share.
+macro_rules! script {
+    ($file:literal) => {
+        $crate::redis::Script::new(concat!(include_str!("scripts/seats.lua"), include_str!(concat!("scripts/", $file))))
+    };
+}
+pub(crate) use script;
 
 /// The connections to Redis. Cheap to clone.
 #[derive(Clone)]

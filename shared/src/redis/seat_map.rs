@@ -2,7 +2,7 @@
 
 use fred::bytes::Bytes;
 
-use super::{Redis, RedisError, Script, keys};
+use super::{Redis, RedisError, Script, keys, script};
 use crate::domain::event::{Event, Section, Version};
 
 /// Sections read by one command. A read takes time with the claims in it (13 ms for 10,000 of them), and everybody else
@@ -96,7 +96,7 @@ pub struct SeatMaps {
 impl SeatMaps {
     /// Seat maps over these connections.
     pub fn new(redis: Redis) -> Self {
-        Self { redis, read: Script::new(include_str!("scripts/map.lua")) }
+        Self { redis, read: script!("map.lua") }
     }
 
     /// Reads sections: one command for every [`SECTIONS_PER_READ`] of them.

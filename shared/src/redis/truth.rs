@@ -3,11 +3,12 @@
 
 use fred::types::Value;
 
-use super::claims::SectionsOf;
-use super::{Redis, RedisError, Script, keys};
+use super::moving::Token;
+use super::sections::Sections;
+use super::{Redis, RedisError, Script, keys, script};
 use crate::domain::event::Seat;
 use crate::domain::ids::{CustomerId, ReservationId};
-use crate::domain::reservation::Decision;
+use crate::domain::reservation::{Status, Told};
 
 /// What is stored of a seat.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,10 +20,20 @@ pub enum SeatState {
         /// End of the hold.
         expires_at_ms: i64,
     },
-    /// Sold, or taken off sale.
-    Sold,
+    /// Sold to this reservation.
+    Sold {
+        /// The owner.
+        owner: ReservationId,
+    },
+    /// Taken off sale by this chunk of a block.
+    Blocked {
+        /// The chunk.
+        owner: ReservationId,
+    },
     /// Not this reservation's: whatever it has claimed of the seat goes.
     Free,
+    /// This reservation had it for good, and has given it up.
+    Freed,
 }
 
 /// What is known of a reservation after DynamoDB has answered.
@@ -32,12 +43,27 @@ pub struct Truth {
     pub id: ReservationId,
     /// Whose it is.
     pub customer: CustomerId,
-    /// Its outcome, for the record.
-    pub outcome: Decision,
-    /// Until when it counts for its customer (ms since the epoch; 0 = for good) and how many seats; `None` = no longer.
-    pub counts: Option<(i64, usize)>,
+    /// What is told of it from now on.
+    pub told: Told,
     /// The seats, each with what is stored of it.
     pub seats: Vec<(Seat, SeatState)>,
+}
+
+impl Truth {
+    /// The seats that count for the customer, until when (ms since the epoch; 0 = for good), and as what.
+    fn entry(&self) -> String {
+        let (until_ms, kind) = match self.told.status {
+            Status::Held => (self.told.expires_at_ms, 'h'),
+            Status::Confirmed => (0, 's'),
+            Status::Pending | Status::Rejected | Status::Cancelled | Status::Expired => return String::new(),
+        };
+        let mine = self.seats.iter().filter(|(_, state)| match state {
+            SeatState::Held { owner, .. } | SeatState::Sold { owner } => *owner == self.id,
+            SeatState::Blocked { .. } | SeatState::Free | SeatState::Freed => false,
+        });
+        let ids: Vec<&str> = mine.map(|(seat, _)| seat.id.as_str()).collect();
+        if ids.is_empty() { String::new() } else { format!("{until_ms}:{}:{kind}:{}", ids.len(), ids.join(",")) }
+    }
 }
 
 /// Writes truths. Cheap to clone.
@@ -50,36 +76,60 @@ pub struct Truths {
 impl Truths {
     /// Truths over these connections.
     pub fn new(redis: Redis) -> Self {
-        Self { redis, write: Script::new(include_str!("scripts/truth.lua")) }
+        Self { redis, write: script!("truth.lua") }
     }
 
-    /// Writes a truth: one command.
+    /// Writes a truth nobody has announced: one command.
     ///
     /// # Errors
     /// When Redis gives no usable answer.
     pub async fn write(&self, truth: &Truth) -> Result<(), RedisError> {
-        let event = truth.id.event();
-        let seats: Vec<Seat> = truth.seats.iter().map(|(seat, _)| seat.clone()).collect();
-        let sections = SectionsOf::new(&seats);
-        let mut keys = vec![keys::record(&truth.id), keys::customer(&event, &truth.customer), keys::dirty(&event)];
-        for section in &sections.ids {
-            keys.push(keys::claims(&event, section));
-            keys.push(keys::taken(&event, section));
-        }
-        let entry = truth.counts.map_or_else(String::new, |(until, seats)| format!("{until}:{seats}"));
-        let mut args: Vec<Value> = vec![truth.id.uuid().into(), truth.outcome.to_json().into(), entry.into()];
-        for (seat, state) in &truth.seats {
+        self.send(truth, &Token::default(), false).await
+    }
+
+    /// Writes the truth of a change that was announced under `token`.
+    ///
+    /// # Errors
+    /// When Redis gives no usable answer; the announcement stays.
+    pub async fn settle(&self, truth: &Truth, token: &Token) -> Result<(), RedisError> {
+        self.send(truth, token, false).await
+    }
+
+    /// Writes the truth of a change whose maker did not: it was read anew, and settles the announcement.
+    ///
+    /// # Errors
+    /// When Redis gives no usable answer; the announcement stays.
+    pub async fn heal(&self, truth: &Truth, token: &Token) -> Result<(), RedisError> {
+        self.send(truth, token, true).await
+    }
+
+    async fn send(&self, truth: &Truth, token: &Token, healing: bool) -> Result<(), RedisError> {
+        let Truth { id, customer, told, seats } = truth;
+        let event = id.event();
+        let sections = Sections::of_seats(seats.iter().map(|(seat, _)| seat));
+        let mut keys =
+            vec![keys::record(id), keys::customer(&event, customer), keys::dirty(&event), keys::moving(&event)];
+        keys.extend(sections.keys(&event));
+        let mut args: Vec<Value> = vec![
+            id.uuid().into(),
+            told.to_json().into(),
+            i64::from(told.rank).into(),
+            told.expires_at_ms.into(),
+            truth.entry().into(),
+            token.0.as_str().into(),
+            i64::from(healing).into(),
+            sections.kinds.as_str().into(),
+        ];
+        for (seat, state) in seats {
             let (name, owner, expiry) = match state {
-                SeatState::Held { owner, expires_at_ms } => ("held", owner.uuid(), *expires_at_ms),
-                SeatState::Sold => ("sold", truth.id.uuid(), 0),
-                SeatState::Free => ("free", truth.id.uuid(), 0),
+                SeatState::Held { owner, expires_at_ms } => ("held", owner, *expires_at_ms),
+                SeatState::Sold { owner } => ("sold", owner, 0),
+                SeatState::Blocked { owner } => ("blocked", owner, 0),
+                SeatState::Free => ("free", id, 0),
+                SeatState::Freed => ("freed", id, 0),
             };
-            args.push(sections.index(seat));
-            args.push(seat.id.section().into());
-            args.push(i64::from(seat.number).into());
-            args.push(name.into());
-            args.push(owner.into());
-            args.push(expiry.into());
+            args.extend([sections.index(seat), seat.id.section().into(), i64::from(seat.number).into()]);
+            args.extend::<[Value; 3]>([name.into(), owner.uuid().into(), expiry.into()]);
         }
         self.redis.run::<i64>(&self.write, keys, args).await.map(|_| ())
     }

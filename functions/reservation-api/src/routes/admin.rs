@@ -11,7 +11,7 @@ use super::{Answer, Named, Parameters, body, event_id, header_value, json, param
 use crate::caller::Admin;
 use crate::list::PageQuery;
 use crate::publish::Expected;
-use crate::{App, list_of_event, publish, views};
+use crate::{App, list_of_event, publish, report, views};
 
 /// Largest body of the organiser, in bytes: 200,000 seats with labels of their own.
 const MAX_ADMIN_BODY: usize = 4 * 1024 * 1024;
@@ -60,4 +60,11 @@ pub(super) async fn list_reservations(
     let entry = |(row, status)| views::CustomersReservation::stored(row, status);
     let reservations = rows.into_iter().map(entry).collect();
     Ok(json(StatusCode::OK, &views::EventReservations { reservations, cursor }))
+}
+
+/// `GET /admin/events/{event_id}/report`
+pub(super) async fn report(State(app): State<App>, _: Admin, event: Named) -> Answer {
+    let id = event_id(event)?;
+    let refunds = report::refunds(&app, &id).await?;
+    Ok(json(StatusCode::OK, &views::Report::new(id, refunds)))
 }

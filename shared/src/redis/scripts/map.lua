@@ -2,8 +2,6 @@
 --
 -- KEYS  1 event, then per section: claims, taken, blocked
 -- Returns now, layout version, then per section: loaded (1 | 0), taken, blocked (bitmaps), live claims ("number,number,…")
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answer = { tostring(now), redis.call('HGET', KEYS[1], 'version') or '0' }
 for key = 2, #KEYS, 3 do
   local numbers, entries = {}, redis.call('HGETALL', KEYS[key])

@@ -1,56 +1,63 @@
--- Writes what DynamoDB has decided into Redis: the outcome into the record, and the state of each seat as it is stored.
--- Somebody else's live claim yields only to a stored live hold or sale; a compare that fails marks the section dirty.
+-- Writes what DynamoDB has decided into Redis: what is told of the reservation into its record, and the state of each seat
+-- as it is stored. Somebody else's live claim yields only to a stored live hold or sale; a compare that fails marks the
+-- section dirty. A truth that another one of the same reservation has overtaken is known by its rank and changes nothing.
 --
--- KEYS  1 record, 2 customer, 3 dirty, then per section: claims, taken
--- ARGV  1 uuid, 2 outcome ('' = leave the record), 3 the customer's entry ('' = none)
---       4.. per seat: index of its section (from 0), section id, number, state (held | sold | free), owner, expiry in ms
-local record, customer, dirty = KEYS[1], KEYS[2], KEYS[3]
-local uuid = ARGV[1]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- KEYS  1 record, 2 customer, 3 dirty, 4 moving, then per section: its five keys
+-- ARGV  1 uuid, 2 what is told, as JSON, 3 its rank, 4 end of the hold, in ms, 5 the customer's entry ('' = none)
+--       6 the token of the look that announced this change ('' = none), 7 whether this is a healing (1 | 0)
+--       8 kinds of the sections, then per seat: index of its section (from 1), its label, number,
+--         state (held | sold | blocked | free | freed), owner, expiry in ms
+-- Returns 1, or 0 where it was overtaken.
+local record, customer, dirty, moving = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local uuid, rank, ends_at, token = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[6]
+local sections = sections_from(5, ARGV[8])
+
+local attempts, told, message = read_record(record)
+local before = (told and told ~= '') and cjson.decode(told) or { rank = 0, expires_at_ms = 0 }
+-- Without a record nobody can tell whether a later change came first, so the announcement stays and the row is read again.
+local settled = message or ARGV[7] == '1'
+if token ~= '' and settled and redis.call('ZSCORE', moving, uuid) == token then redis.call('ZREM', moving, uuid) end
+if before.rank > rank or (before.rank == rank and before.expires_at_ms > ends_at) then return 0 end
+local is_news = rank > before.rank
 
 -- Frees a seat. While a load is under way the owner who lost it is noted, under an expiry of 0: the loader may have read
 -- him as the owner before this truth was so.
-local function free(claims, number, owner)
-  if redis.call('HEXISTS', claims, '@load') == 1 then
-    redis.call('HSET', claims, number, '0000000000000:' .. owner)
-  else
-    redis.call('HDEL', claims, number)
+local function free(section, number, owner)
+  forget(section, number)
+  if redis.call('HEXISTS', section.claims, '@load') == 1 then
+    redis.call('HSET', section.claims, number, '0000000000000:' .. owner)
+    -- The first draw after the load clears the note away.
+    if section.general then redis.call('ZADD', section.ends, 0, number) end
   end
 end
 
-for i = 4, #ARGV, 6 do
-  local section, number, state, owner = tonumber(ARGV[i]), ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
+for i = 9, #ARGV, 6 do
+  local section, number, state, owner = sections[tonumber(ARGV[i])], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
   local expiry = tonumber(ARGV[i + 5])
-  local claims, taken = KEYS[4 + 2 * section], KEYS[5 + 2 * section]
   -- A section that is neither loaded nor loading learns this when it is loaded: DynamoDB had it before we came here.
-  if redis.call('HEXISTS', claims, '@loaded') == 1 or redis.call('HEXISTS', claims, '@load') == 1 then
-    local claim = redis.call('HGET', claims, number)
-    local live, claimant = false, nil
-    if claim then
-      live = tonumber(string.sub(claim, 1, 13)) > now
-      claimant = string.sub(claim, 15)
-    end
-    local foreign = live and claimant ~= uuid and claimant ~= owner
-    if state == 'sold' then
-      redis.call('SETBIT', taken, number, 1)
-      if foreign then redis.call('SADD', dirty, ARGV[i + 1]) else free(claims, number, owner) end
+  if redis.call('HEXISTS', section.claims, '@loaded') == 1 or redis.call('HEXISTS', section.claims, '@load') == 1 then
+    local claimant = owner_of(section, number)
+    local foreign = claimant and claimant ~= uuid and claimant ~= owner
+    if state == 'sold' or state == 'blocked' then
+      mark(section, number, 1, state == 'blocked' and 1 or 0)
+      if foreign then redis.call('SADD', dirty, ARGV[i + 1]) else free(section, number, owner) end
     elseif state == 'held' and expiry > now then
-      if foreign and owner ~= uuid then
+      local sold = redis.call('GETBIT', section.taken, number) == 1
+      if owner ~= uuid and (foreign or sold) then
         redis.call('SADD', dirty, ARGV[i + 1])
       else
-        redis.call('HSET', claims, number, string.format('%013d', expiry) .. ':' .. owner)
+        note(section, number, expiry, owner)
+        -- Stored as held, it is sold to nobody.
+        if sold then mark(section, number, 0, 0) end
       end
-    elseif not foreign then
-      -- Free, or a hold that has run out: only this reservation's own claim, or the ended hold's, goes.
-      free(claims, number, owner)
+    else
+      -- Only this reservation's own claim, or the ended hold's, goes; and the mark of a seat that it had for good.
+      if not foreign then free(section, number, owner) end
+      if state == 'freed' and is_news then mark(section, number, 0, 0) end
     end
   end
 end
 
-if ARGV[3] == '' then redis.call('HDEL', customer, uuid) else redis.call('HSET', customer, uuid, ARGV[3]) end
-if ARGV[2] ~= '' then
-  local attempts, message = string.match(redis.call('GET', record) or '', '^(%d+)\n[^\n]*\n(.*)$')
-  if message then redis.call('SET', record, attempts .. '\n' .. ARGV[2] .. '\n' .. message, 'KEEPTTL') end
-end
+if ARGV[5] == '' then redis.call('HDEL', customer, uuid) else redis.call('HSET', customer, uuid, ARGV[5]) end
+if message then redis.call('SET', record, attempts .. '\n' .. ARGV[2] .. '\n' .. message, 'KEEPTTL') end
 return 1

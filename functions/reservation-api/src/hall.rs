@@ -1,0 +1,76 @@
+//! Sections as this process has seen them lately, for ranking seats: whatever they say, the claim has the last word.
+//! However many ask at once, a section is read once for all of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use shared::domain::event::Event;
+use shared::domain::ids::{EventId, Label};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::App;
+use crate::reserve::Refusal;
+use crate::seat_map::{self, SeatMap};
+
+/// How old what is ranked may be.
+const RECENT: Duration = Duration::from_secs(1);
+/// How old it may be for somebody who was just told that it is out of date: a section is read no more often than this.
+const NEW: Duration = Duration::from_millis(50);
+/// Sections remembered.
+const REMEMBERED: u64 = 2_000;
+
+/// How new a section's map has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// At most [`RECENT`] old.
+    Recent,
+    /// At most [`NEW`] old.
+    New,
+}
+
+type Seen = Arc<Mutex<Option<(Instant, Arc<SeatMap>)>>>;
+
+/// The sections this process has read. Cheap to clone.
+#[derive(Clone)]
+pub struct Halls {
+    seen: Cache<(EventId, Label), Seen>,
+}
+
+impl Halls {
+    /// Nothing seen yet.
+    pub fn new() -> Self {
+        Self { seen: Cache::builder().max_capacity(REMEMBERED).time_to_idle(RECENT).build() }
+    }
+
+    /// One section, of no older publication than `event`. Whoever waits for another's read waits no longer than that takes.
+    pub async fn section(
+        &self,
+        app: &App,
+        event: &Event,
+        section: &Label,
+        freshness: Freshness,
+    ) -> Result<Arc<SeatMap>, Refusal> {
+        let oldest = match freshness {
+            Freshness::Recent => RECENT,
+            Freshness::New => NEW,
+        };
+        let seen = self.seen.get_with((event.id.clone(), section.clone()), Seen::default);
+        let mut seen = seen.lock().await;
+        if let Some((at, map)) = seen.as_ref()
+            && at.elapsed() <= oldest
+            && map.event.version >= event.version
+        {
+            return Ok(Arc::clone(map));
+        }
+        let read = seat_map::seat_map(app, &event.id, Some(section.as_str())).await;
+        let map = Arc::new(read.map_err(|refusal| match refusal {
+            seat_map::Refusal::EventNotFound => Refusal::EventNotFound,
+            seat_map::Refusal::SectionNotFound | seat_map::Refusal::SectionRequired => Refusal::SectionNotFound,
+            seat_map::Refusal::Unavailable(source) => Refusal::unavailable(None, source),
+        })?);
+        *seen = Some((Instant::now(), Arc::clone(&map)));
+        Ok(map)
+    }
+}

@@ -1,0 +1,116 @@
+//! What a wish comes to: the seats located or the best of them looked for, and their price. Prices come from the event.
+
+use std::sync::Arc;
+
+use shared::domain::document::SectionKind;
+use shared::domain::event::{Event, Seat, Section};
+use shared::domain::ids::{Label, SeatId};
+use shared::domain::money::Cents;
+use shared::redis::seat_map::{Availability, SectionState};
+
+use crate::App;
+use crate::best::{self, Adjacent};
+use crate::hall::Freshness;
+use crate::reserve::{Refusal, Wish};
+
+/// What is to be claimed, and what it costs.
+pub struct Order {
+    /// What.
+    pub pick: Pick,
+    /// All of it together.
+    pub amount: Cents,
+}
+
+/// How the claim will choose.
+pub enum Pick {
+    /// These seats.
+    Seats(Vec<Seat>),
+    /// Whichever of these options is free first.
+    Best {
+        /// Of this section.
+        section: Label,
+        /// The best first.
+        options: Vec<Vec<Seat>>,
+        /// Why there is no option.
+        otherwise: Option<Refusal>,
+    },
+    /// So many places.
+    Places {
+        /// Of this section.
+        section: Label,
+        /// How many.
+        quantity: u32,
+    },
+}
+
+/// Makes an order of a wish. `event` moves on to the publication that the section's map was read under, where one was.
+pub async fn order(app: &App, event: &mut Arc<Event>, wish: &Wish, is_first_round: bool) -> Result<Order, Refusal> {
+    let (label, quantity, adjacent) = match wish {
+        Wish::Seats(seats) => return named(event, seats),
+        Wish::Section { section, quantity, adjacent } => (section, *quantity, *adjacent),
+    };
+    let section = event.section(label.as_str()).ok_or(Refusal::SectionNotFound)?;
+    if section.kind == SectionKind::General {
+        return Ok(Order {
+            amount: times(section.price, quantity)?,
+            pick: Pick::Places { section: label.clone(), quantity },
+        });
+    }
+    let freshness = if is_first_round { Freshness::Recent } else { Freshness::New };
+    let map = app.halls.section(app, event, label, freshness).await?;
+    *event = Arc::clone(&map.event);
+    let (section, state) = map.sections().next().ok_or(Refusal::SectionNotFound)?;
+    let options = best_seats(section, state, quantity, adjacent);
+    let otherwise = options.is_empty().then(|| why_none(section, state, quantity));
+    let pick = Pick::Best { section: label.clone(), options, otherwise };
+    Ok(Order { amount: times(section.price, quantity)?, pick })
+}
+
+fn named(event: &Event, asked: &[SeatId]) -> Result<Order, Refusal> {
+    let located: Vec<Option<(Seat, &Section)>> = asked.iter().map(|seat| event.locate(seat)).collect();
+    let unknown: Vec<SeatId> =
+        asked.iter().zip(&located).filter(|(_, found)| found.is_none()).map(|(seat, _)| seat.clone()).collect();
+    if !unknown.is_empty() {
+        return Err(Refusal::SeatsNotFound(unknown));
+    }
+    let (mut seats, mut amount) = (Vec::with_capacity(asked.len()), Cents::ZERO);
+    for (seat, section) in located.into_iter().flatten() {
+        if section.kind == SectionKind::General {
+            return Err(Refusal::PlaceChosen(seat.id));
+        }
+        seats.push(seat);
+        let sum = amount.checked_add(section.price);
+        amount = sum.ok_or_else(|| Refusal::unavailable(None, "a price does not fit"))?;
+    }
+    Ok(Order { pick: Pick::Seats(seats), amount })
+}
+
+fn times(price: Cents, quantity: u32) -> Result<Cents, Refusal> {
+    price.checked_mul(quantity).ok_or_else(|| Refusal::unavailable(None, "a price does not fit"))
+}
+
+/// The best options for so many seats of a section as it was seen.
+pub fn best_seats(section: &Section, state: &SectionState, quantity: u32, adjacent: Adjacent) -> Vec<Vec<Seat>> {
+    let rows: Vec<Vec<(&str, u32)>> = section.layout.seats_by_row().collect();
+    let is_free = |seat: &(&str, u32)| state.seat(seat.1) == Availability::Free;
+    let free: Vec<Vec<bool>> = rows.iter().map(|row| row.iter().map(is_free).collect()).collect();
+    let seat = |(within, number): &(&str, u32)| Seat { id: SeatId::of(&section.id, within), number: *number };
+    let ranked = best::rank(&free, quantity as usize, adjacent, &mut rand::rng());
+    let seats = |runs: Vec<best::Run>| {
+        runs.iter().flat_map(|run| rows[run.row][run.first..run.first + run.length].iter().map(seat)).collect()
+    };
+    ranked.into_iter().map(seats).collect()
+}
+
+/// Held seats may come back; only what is sold or blocked makes a section sold out.
+fn why_none(section: &Section, state: &SectionState, quantity: u32) -> Refusal {
+    let counts = state.counts(section);
+    let left = counts.free + counts.held;
+    if left < quantity {
+        Refusal::SoldOut { left }
+    } else if counts.free < quantity {
+        Refusal::Contended { free: Some(counts.free), id: None }
+    } else {
+        Refusal::NoAdjacentSeats
+    }
+}

@@ -1,0 +1,53 @@
+//! The use case: what an event has come to. The refunds that are owed are read from its reservations; days are in it once
+//! they have been settled.
+
+use shared::domain::ids::EventId;
+use shared::domain::reservation::Status;
+use shared::dynamodb::keys::SHARDS;
+use shared::dynamodb::reads::MAX_PAGE;
+use shared::dynamodb::rows::ReservationRow;
+
+use crate::App;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+/// Shards of the event's index read at the same time.
+const SHARDS_AT_ONCE: usize = 8;
+/// Pages of one shard, of 100 reservations each: 16 shards of so many are an event's 200,000 seats sold one by one.
+const MAX_PAGES: usize = 130;
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("no such event")]
+    EventNotFound,
+    #[error("not now")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The reservations that were paid and then cancelled, the earliest first.
+pub async fn refunds(app: &App, event: &EventId) -> Result<Vec<ReservationRow>, Refusal> {
+    let known = app.catalogue.get(event).await.map_err(|error| Refusal::Unavailable(error.into()))?;
+    known.ok_or(Refusal::EventNotFound)?;
+    let shards: Vec<_> = SHARDS.into_iter().map(|shard| of_shard(app, event, shard)).collect();
+    let found: Vec<Vec<ReservationRow>> = stream::iter(shards).buffer_unordered(SHARDS_AT_ONCE).try_collect().await?;
+    let mut refunds: Vec<ReservationRow> = found.into_iter().flatten().collect();
+    refunds.sort_by(|a, b| (a.ended_at_ms, a.created_at_id()).cmp(&(b.ended_at_ms, b.created_at_id())));
+    Ok(refunds)
+}
+
+async fn of_shard(app: &App, event: &EventId, shard: char) -> Result<Vec<ReservationRow>, Refusal> {
+    let mut refunds = Vec::new();
+    let mut before: Option<String> = None;
+    for _ in 0..MAX_PAGES {
+        let page = app.repository.of_event(event, shard, before.as_deref(), MAX_PAGE).await;
+        let page = page.map_err(|error| Refusal::Unavailable(error.into()))?;
+        let paid_back = |row: &ReservationRow| row.status == Status::Cancelled && row.confirmed_at_ms.is_some();
+        refunds.extend(page.rows.into_iter().filter(paid_back));
+        before = page.next;
+        if before.is_none() {
+            return Ok(refunds);
+        }
+    }
+    Err(Refusal::Unavailable("the event has more reservations than a report reads".into()))
+}

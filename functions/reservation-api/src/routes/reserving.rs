@@ -1,0 +1,84 @@
+//! Reserving: what a customer sends becomes a wish, and what becomes of it an answer.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use shared::domain::Invalid;
+use shared::domain::document::MAX_SEATS_PER_RESERVATION;
+use shared::domain::ids::{IdempotencyKey, Label, SeatId};
+use shared::domain::json::from_json;
+
+use super::{Answer, MAX_BODY, Named, body, event_id, header_value, json};
+use crate::best::Adjacent;
+use crate::caller::Caller;
+use crate::problem::Problem;
+use crate::reserve::{Reserve, Reserved, Wish};
+use crate::{App, reserve, views};
+
+/// When to look at an accepted reservation, in seconds.
+const LOOK_AFTER: u32 = 1;
+
+/// What a customer sends: `seats`, or `section` and `quantity`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReserveBody {
+    seats: Option<Vec<SeatId>>,
+    section: Option<Label>,
+    quantity: Option<u32>,
+    adjacent: Option<Adjacent>,
+}
+
+impl ReserveBody {
+    fn wish(self) -> Result<Wish, Invalid> {
+        let Self { seats, section, quantity, adjacent } = self;
+        match (seats, section, quantity) {
+            (Some(seats), None, None) if adjacent.is_none() => check_seats(&seats).map(|()| Wish::Seats(seats)),
+            (None, Some(section), Some(quantity)) => {
+                if !(1..=MAX_SEATS_PER_RESERVATION as u32).contains(&quantity) {
+                    return Err(Invalid::new("quantity", format!("must be 1 to {MAX_SEATS_PER_RESERVATION}")));
+                }
+                Ok(Wish::Section { section, quantity, adjacent: adjacent.unwrap_or_default() })
+            }
+            (None, Some(_), None) => Err(Invalid::new("quantity", "is missing")),
+            (None, None, Some(_)) => Err(Invalid::new("section", "is missing")),
+            (None, None, None) => Err(Invalid::new("seats", "is missing; or ask for a section and a quantity")),
+            (Some(_), ..) => Err(Invalid::new("seats", "cannot be chosen together with section, quantity or adjacent")),
+        }
+    }
+}
+
+/// `POST /events/{event_id}/reservations`
+pub(super) async fn reserve(
+    State(app): State<App>,
+    caller: Caller,
+    event: Named,
+    headers: HeaderMap,
+    request: Request,
+) -> Answer {
+    let key = headers.get("idempotency-key").ok_or(Problem::KeyMissing)?;
+    let key = IdempotencyKey::parse(key.to_str().unwrap_or_default())?;
+    let event_id = event_id(event)?;
+    let wish = from_json::<ReserveBody>(&body(request, MAX_BODY).await?)?.wish()?;
+    let asked = Reserve { event_id, customer: caller.customer, key, wish };
+    match reserve::reserve(&app, &asked).await? {
+        Reserved::Accepted { request, now_ms } => {
+            let location = format!("/reservations/{}", request.reservation_id);
+            let mut response = json(StatusCode::ACCEPTED, &views::Accepted::new(request, now_ms));
+            let headers = response.headers_mut();
+            headers.insert(header::LOCATION, header_value(&location));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AFTER));
+            Ok(response)
+        }
+        Reserved::Owned(row) => Ok(json(StatusCode::OK, &views::Reservation::standing(row))),
+    }
+}
+
+fn check_seats(seats: &[SeatId]) -> Result<(), Invalid> {
+    if seats.is_empty() || seats.len() > MAX_SEATS_PER_RESERVATION {
+        return Err(Invalid::new("seats", format!("must be 1 to {MAX_SEATS_PER_RESERVATION} seats")));
+    }
+    match seats.iter().enumerate().find(|(at, seat)| seats[..*at].contains(seat)) {
+        Some((at, seat)) => Err(Invalid::new(format!("seats[{at}]"), format!("names {seat} a second time"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,63 @@
+//! Changes of a reservation are announced before DynamoDB is asked and told afterwards. What was announced and never told
+//! is how a death in between shows, and what the healing job goes by.
+
+use super::{Redis, RedisError, Script, keys, script};
+use crate::domain::ids::{EventId, ReservationId};
+
+/// How long a change may stay announced before somebody looks after it, in ms: longer than any invocation of the API.
+pub const SETTLED_MS: i64 = 20_000;
+/// Announcements looked after at a time.
+pub const MAX_MOVING: usize = 100;
+
+/// A change that was announced and not told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announced {
+    /// Of which reservation.
+    pub id: ReservationId,
+    /// Tells this announcement from later ones.
+    pub token: Token,
+}
+
+/// Tells one announcement of a reservation's changes from another. Empty = nothing was announced.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Token(pub(super) String);
+
+/// Reads announcements. Cheap to clone.
+#[derive(Clone)]
+pub struct Moving {
+    redis: Redis,
+    read: Script,
+    drop: Script,
+}
+
+impl Moving {
+    /// Announcements over these connections.
+    pub fn new(redis: Redis) -> Self {
+        Self { redis, read: script!("moving.lua"), drop: script!("drop_moving.lua") }
+    }
+
+    /// What was announced at least [`SETTLED_MS`] ago, the oldest first, at most [`MAX_MOVING`].
+    ///
+    /// # Errors
+    /// When Redis gives no usable answer.
+    pub async fn settled(&self, event: &EventId) -> Result<Vec<Announced>, RedisError> {
+        let args = vec![SETTLED_MS.into(), (MAX_MOVING as i64).into()];
+        let reply: Vec<String> = self.redis.run(&self.read, vec![keys::moving(event)], args).await?;
+        let announced = |pair: &[String]| {
+            let [uuid, token] = pair else { return Err(RedisError::Unexpected("half an announcement".into())) };
+            let id = ReservationId::of(event, uuid).map_err(|error| RedisError::Unexpected(error.to_string()))?;
+            Ok(Announced { id, token: Token(token.clone()) })
+        };
+        reply.chunks(2).map(announced).collect()
+    }
+
+    /// Forgets an announcement of which nothing came.
+    ///
+    /// # Errors
+    /// When Redis gives no usable answer.
+    pub async fn forget(&self, announced: &Announced) -> Result<(), RedisError> {
+        let args = vec![announced.id.uuid().into(), announced.token.0.as_str().into()];
+        let keys = vec![keys::moving(&announced.id.event())];
+        self.redis.run::<i64>(&self.drop, keys, args).await.map(|_| ())
+    }
+}
