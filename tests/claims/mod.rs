@@ -40,7 +40,8 @@ pub(crate) fn truth(attempt: &Attempt, outcome: Outcome, state: &SeatState) -> T
     Truth {
         id: attempt.id.clone(),
         customer: attempt.customer.clone(),
-        told: Told::new(Decision::plain(outcome), status, expires_at_ms),
+        told: Told::new(Decision::plain(outcome), status, (status == Status::Held).then_some(expires_at_ms)),
+        ends_at_ms: expires_at_ms,
         seats: attempt.seats.iter().map(|seat: &Seat| (seat.clone(), state.clone())).collect(),
     }
 }

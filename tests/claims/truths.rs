@@ -45,7 +45,7 @@ async fn a_stored_hold_has_the_rows_expiry_and_counts_for_its_customer() {
     assert_eq!(scripts.entry(&event, "B-1-1").await, entry(FAR, &alice));
     let record: String = scripts.command(&["GET", &keys::record(&alice.id)]).await;
     let outcome = record.lines().nth(1).unwrap();
-    assert_eq!(Told::from_json(outcome), Some(Told::new(Decision::plain(Outcome::Held), Status::Held, FAR)));
+    assert_eq!(Told::from_json(outcome), Some(Told::new(Decision::plain(Outcome::Held), Status::Held, Some(FAR))));
     let counts: String = scripts.command(&["HGET", &keys::customer(&event.id, &alice.customer), alice.id.uuid()]).await;
     assert_eq!(counts, format!("{FAR}:2:h:A-1-1,B-1-1"));
     assert!(dirty(&scripts, &event).await.is_empty());

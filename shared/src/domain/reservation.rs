@@ -178,25 +178,32 @@ impl Decision {
     }
 }
 
-/// What is told of a stored reservation: its outcome, and how it stood when it was told.
+/// What is told of a stored reservation: its outcome, and how it stood when it was told. Short, because Redis keeps one of
+/// every reservation for a day: the status is left out where the outcome says it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
     /// What became of the request.
     #[serde(flatten)]
     pub decision: Decision,
-    /// Where it stood.
-    pub status: Status,
-    /// [`Status::rank`], for who cannot compute it.
-    pub rank: u8,
-    /// When its hold ends, in milliseconds since the epoch; 0 = it is no hold.
-    pub expires_at_ms: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    /// Until when its hold was prolonged, in milliseconds since the epoch; `None` = it ends as its request says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prolonged_to_ms: Option<i64>,
 }
 
 impl Told {
-    /// What is told of a reservation whose hold, if it is one, ends at `expires_at_ms`.
-    pub fn new(decision: Decision, status: Status, expires_at_ms: i64) -> Self {
-        let expires_at_ms = if status == Status::Held { expires_at_ms } else { 0 };
-        Self { decision, status, rank: status.rank(), expires_at_ms }
+    /// What is told of a reservation that stands so.
+    pub fn new(decision: Decision, status: Status, prolonged_to_ms: Option<i64>) -> Self {
+        let prolonged_to_ms = prolonged_to_ms.filter(|_| status == Status::Held);
+        let said = Status::Pending.after(decision.outcome.step());
+        Self { decision, status: (said != Some(status)).then_some(status), prolonged_to_ms }
+    }
+
+    /// Where it stood.
+    pub fn status(&self) -> Status {
+        let said = || Status::Pending.after(self.decision.outcome.step());
+        self.status.or_else(said).unwrap_or(Status::Pending)
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote.

@@ -173,8 +173,9 @@ impl ReservationRow {
         let mut seats: Vec<_> = self.seats.iter().map(|seat| (seat.clone(), state.clone())).collect();
         let beyond = claimed.iter().filter(|seat| !self.seats.contains(seat));
         seats.extend(beyond.map(|seat| (seat.clone(), SeatState::Free)));
-        let told = Told::new(self.decision(), self.status, self.expires_at_ms);
-        Truth { id: owner(), customer: self.customer.clone(), told, seats }
+        let told = Told::new(self.decision(), self.status, self.extended.then_some(self.expires_at_ms));
+        let ends_at_ms = if self.status == Status::Held { self.expires_at_ms } else { 0 };
+        Truth { id: owner(), customer: self.customer.clone(), told, ends_at_ms, seats }
     }
 
     /// Its sort key in the indexes of customers and events; never changes.

@@ -45,6 +45,8 @@ pub struct Truth {
     pub customer: CustomerId,
     /// What is told of it from now on.
     pub told: Told,
+    /// When its hold ends or ended, in milliseconds since the epoch; 0 = it is none.
+    pub ends_at_ms: i64,
     /// The seats, each with what is stored of it.
     pub seats: Vec<(Seat, SeatState)>,
 }
@@ -52,8 +54,8 @@ pub struct Truth {
 impl Truth {
     /// The seats that count for the customer, until when (ms since the epoch; 0 = for good), and as what.
     fn entry(&self) -> String {
-        let (until_ms, kind) = match self.told.status {
-            Status::Held => (self.told.expires_at_ms, 'h'),
+        let (until_ms, kind) = match self.told.status() {
+            Status::Held => (self.ends_at_ms, 'h'),
             Status::Confirmed => (0, 's'),
             Status::Pending | Status::Rejected | Status::Cancelled | Status::Expired => return String::new(),
         };
@@ -104,7 +106,7 @@ impl Truths {
     }
 
     async fn send(&self, truth: &Truth, token: &Token, healing: bool) -> Result<(), RedisError> {
-        let Truth { id, customer, told, seats } = truth;
+        let Truth { id, customer, told, ends_at_ms, seats } = truth;
         let event = id.event();
         let sections = Sections::of_seats(seats.iter().map(|(seat, _)| seat));
         let mut keys =
@@ -113,8 +115,8 @@ impl Truths {
         let mut args: Vec<Value> = vec![
             id.uuid().into(),
             told.to_json().into(),
-            i64::from(told.rank).into(),
-            told.expires_at_ms.into(),
+            i64::from(told.status().rank()).into(),
+            (*ends_at_ms).into(),
             truth.entry().into(),
             token.0.as_str().into(),
             i64::from(healing).into(),

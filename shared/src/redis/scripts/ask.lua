@@ -22,7 +22,8 @@ if request or (caller ~= '' and redis.call('HEXISTS', KEYS[4], uuid) == 1) then
   token = redis.call('ZSCORE', KEYS[3], uuid)
 end
 if request then
-  local ends_at = told ~= '' and cjson.decode(told).expires_at_ms or request.expires_at_ms
+  local rank, ends_at = read_told(told, message)
+  if rank == 0 then ends_at = request.expires_at_ms end
   local lifted = math.min(now, ends_at) + grace
   for _, seat in ipairs(request.seats) do
     local label, general = label_of(seat.id)

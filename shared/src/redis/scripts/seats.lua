@@ -67,6 +67,15 @@ local function read_record(key)
   return string.match(redis.call('GET', key) or '', '^(%d+)\n([^\n]*)\n(.*)$')
 end
 
+-- How far what is told has come (see Status::rank in the domain), and when the hold it tells of ends.
+local function read_told(told, message)
+  if not told or told == '' then return 0, 0 end
+  local decoded = cjson.decode(told)
+  local rank = ({ HELD = 1, CONFIRMED = 2 })[decoded.status or decoded.outcome] or 3
+  if rank > 1 then return rank, 0 end
+  return rank, decoded.prolonged_to_ms or cjson.decode(message).expires_at_ms
+end
+
 -- Splits a seat's id into its section's label and the rest; a place has no row, so no second hyphen.
 local function label_of(id)
   local label, rest = string.match(id, '^([^-]+)-(.*)$')

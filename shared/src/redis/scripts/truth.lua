@@ -13,12 +13,12 @@ local uuid, rank, ends_at, token = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local sections = sections_from(5, ARGV[8])
 
 local attempts, told, message = read_record(record)
-local before = (told and told ~= '') and cjson.decode(told) or { rank = 0, expires_at_ms = 0 }
+local rank_before, ended_before = read_told(told, message)
 -- Without a record nobody can tell whether a later change came first, so the announcement stays and the row is read again.
 local settled = message or ARGV[7] == '1'
 if token ~= '' and settled and redis.call('ZSCORE', moving, uuid) == token then redis.call('ZREM', moving, uuid) end
-if before.rank > rank or (before.rank == rank and before.expires_at_ms > ends_at) then return 0 end
-local is_news = rank > before.rank
+if rank_before > rank or (rank_before == rank and ended_before > ends_at) then return 0 end
+local is_news = rank > rank_before
 
 -- Frees a seat. While a load is under way the owner who lost it is noted, under an expiry of 0: the loader may have read
 -- him as the owner before this truth was so.
