@@ -7,10 +7,11 @@ use shared::domain::event::{Event, Seat, Section};
 use shared::domain::ids::{Label, SeatId};
 use shared::domain::money::Cents;
 use shared::redis::seat_map::{Availability, SectionState};
+use tokio::time::Instant;
 
 use crate::App;
 use crate::best::{self, Adjacent};
-use crate::hall::Freshness;
+use crate::hall::{Freshness, View};
 use crate::reserve::{Refusal, Wish};
 
 /// What is to be claimed, and what it costs.
@@ -31,6 +32,8 @@ pub enum Pick {
         section: Label,
         /// The best first.
         options: Vec<Vec<Seat>>,
+        /// When the section was read.
+        seen_at: Instant,
         /// Why there is no option.
         otherwise: Option<Refusal>,
     },
@@ -44,7 +47,7 @@ pub enum Pick {
 }
 
 /// Makes an order of a wish. `event` moves on to the publication that the section's map was read under, where one was.
-pub async fn order(app: &App, event: &mut Arc<Event>, wish: &Wish, is_first_round: bool) -> Result<Order, Refusal> {
+pub async fn order(app: &App, event: &mut Arc<Event>, wish: &Wish, freshness: Freshness) -> Result<Order, Refusal> {
     let (label, quantity, adjacent) = match wish {
         Wish::Seats(seats) => return named(event, seats),
         Wish::Section { section, quantity, adjacent } => (section, *quantity, *adjacent),
@@ -56,13 +59,12 @@ pub async fn order(app: &App, event: &mut Arc<Event>, wish: &Wish, is_first_roun
             pick: Pick::Places { section: label.clone(), quantity },
         });
     }
-    let freshness = if is_first_round { Freshness::Recent } else { Freshness::New };
-    let map = app.halls.section(app, event, label, freshness).await?;
+    let View { at: seen_at, map } = app.halls.section(app, event, label, freshness).await?;
     *event = Arc::clone(&map.event);
     let (section, state) = map.sections().next().ok_or(Refusal::SectionNotFound)?;
     let options = best_seats(section, state, quantity, adjacent);
     let otherwise = options.is_empty().then(|| why_none(section, state, quantity));
-    let pick = Pick::Best { section: label.clone(), options, otherwise };
+    let pick = Pick::Best { section: label.clone(), options, seen_at, otherwise };
     Ok(Order { amount: times(section.price, quantity)?, pick })
 }
 

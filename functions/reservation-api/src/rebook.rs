@@ -15,7 +15,7 @@ use shared::redis::claims::{Choice, Claim, Claimed};
 
 use crate::best::Adjacent;
 use crate::confirm::Payment;
-use crate::hall::Freshness;
+use crate::hall::{Freshness, View};
 use crate::known::{Known, MAX_ROUNDS, Patience, Refusal};
 use crate::{App, fingerprint, order};
 
@@ -179,7 +179,8 @@ async fn alternatives(app: &App, event: &Event, old: &ReservationRow) -> Vec<Vec
     if first.id.is_place() || old.seats.iter().any(|seat| seat.id.section() != first.id.section()) {
         return Vec::new();
     }
-    let Ok(map) = app.halls.section(app, event, &section.id, Freshness::New).await else { return Vec::new() };
+    let seen = app.halls.section(app, event, &section.id, Freshness::Recent).await;
+    let Ok(View { map, .. }) = seen else { return Vec::new() };
     let Some((section, state)) = map.sections().next() else { return Vec::new() };
     let quantity = u32::try_from(old.seats.len()).unwrap_or(0);
     let options = order::best_seats(section, state, quantity, Adjacent::Preferred);

@@ -13,6 +13,7 @@ use shared::message::{CORRELATION_ID, Draft, Request, Terms};
 use shared::redis::claims::{Choice, Claim, Claimed};
 
 use crate::best::Adjacent;
+use crate::hall::Freshness;
 use crate::order::{self, Order, Pick};
 use crate::retry::{self, Retry};
 use crate::{App, fingerprint};
@@ -133,10 +134,10 @@ pub async fn reserve(app: &App, asked: &Reserve) -> Result<Reserved, Refusal> {
     let unavailable = |error| Refusal::unavailable(Some(&id), error);
     let known = app.catalogue.get(&asked.event_id).await.map_err(unavailable)?;
     let mut event = known.ok_or(Refusal::EventNotFound)?;
-    let (mut fresh, mut best_rounds) = (false, 0);
+    let (mut fresh, mut best_rounds, mut freshness) = (false, 0, Freshness::Recent);
 
     for _ in 0..MAX_ROUNDS {
-        let order = match order::order(app, &mut event, &asked.wish, best_rounds == 0).await {
+        let order = match order::order(app, &mut event, &asked.wish, freshness).await {
             Err(missing @ (Refusal::SeatsNotFound(_) | Refusal::SectionNotFound)) => {
                 match app.catalogue.look_again(&event).await.map_err(unavailable)? {
                     Some(newer) if newer.version > event.version => {
@@ -190,8 +191,10 @@ pub async fn reserve(app: &App, asked: &Reserve) -> Result<Reserved, Refusal> {
                 match order.pick {
                     // Nothing was tried: the map itself says why.
                     Pick::Best { otherwise: Some(refusal), .. } => return Err(refusal),
-                    _ if best_rounds == MAX_BEST_ROUNDS => return Err(Refusal::Contended { free: None, id: None }),
-                    _ => {}
+                    Pick::Best { seen_at, .. } if best_rounds < MAX_BEST_ROUNDS => {
+                        freshness = Freshness::NewerThan(seen_at);
+                    }
+                    _ => return Err(Refusal::Contended { free: None, id: None }),
                 }
             }
             refused => return Err(refusal(refused, &id, &asked.wish)),
