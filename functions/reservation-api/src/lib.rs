@@ -7,6 +7,7 @@ mod caller;
 mod catalogue;
 mod fingerprint;
 mod list;
+mod prefer;
 mod problem;
 mod publish;
 mod reserve;
@@ -15,6 +16,7 @@ mod routes;
 mod seat_map;
 mod show;
 mod views;
+mod wait;
 mod warm;
 
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use shared::dynamodb::events::Events;
 use shared::dynamodb::reservations::Repository;
 use shared::kafka::RequestLog;
 use shared::redis::Redis;
+use shared::redis::bell::Bells;
 use shared::redis::claims::Claims;
 use shared::redis::loading::Loading;
 use shared::redis::records::Records;
@@ -36,6 +39,8 @@ use tower::ServiceExt;
 
 use catalogue::Catalogue;
 pub use routes::router;
+pub use wait::{MAX_WAITERS, Polling};
+use wait::Waiters;
 use warm::Warmer;
 
 /// Answers one invocation: the router's answer, whole, as the runtime takes it.
@@ -64,6 +69,7 @@ pub struct App {
     events: Events,
     catalogue: Catalogue,
     warmer: Warmer,
+    waiters: Waiters,
     redis: Redis,
     log: Arc<dyn RequestLog>,
     requests_topic: String,
@@ -92,6 +98,7 @@ impl App {
             loading: Loading::new(redis.clone()),
             catalogue: Catalogue::new(events.clone()),
             warmer: Warmer::new(redis.clone(), repository.clone(), events.clone()),
+            waiters: Waiters::new(Bells::new(redis.clone()), Records::new(redis.clone())),
             repository,
             events,
             redis,
@@ -99,6 +106,18 @@ impl App {
             requests_topic: config.kafka.topics.requests.clone(),
             min_hold_seconds: config.min_hold_seconds,
         }
+    }
+
+    /// The same with another pace of looking for an outcome that no bell has announced. For tests.
+    #[must_use]
+    pub fn polling(mut self, polling: Polling) -> Self {
+        self.waiters.polling = polling;
+        self
+    }
+
+    /// How many requests wait for an outcome now.
+    pub fn waiting(&self) -> usize {
+        self.waiters.waiting()
     }
 
     /// Writes DynamoDB's answer into Redis, for whoever has it in hand. Failing to is only worth a line: the claim ends

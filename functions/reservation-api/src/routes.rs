@@ -13,6 +13,7 @@ use shared::domain::Invalid;
 use shared::domain::document::{EventDocument, MAX_SEATS_PER_RESERVATION};
 use shared::domain::ids::{EventId, IdempotencyKey, ReservationId, SeatId};
 use shared::domain::json::from_json;
+use shared::domain::reservation::Status;
 
 use crate::caller::{Admin, Caller};
 use crate::list::PageQuery;
@@ -20,7 +21,8 @@ use crate::problem::Problem;
 use crate::publish::Expected;
 use crate::reserve::{Reserve, Reserved};
 use crate::show::Shown;
-use crate::{App, fingerprint, list, publish, reserve, seat_map, show, views};
+use crate::wait::{Began, Wait};
+use crate::{App, fingerprint, list, prefer, publish, seat_map, views, wait};
 
 /// Largest body of a customer, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -66,7 +68,14 @@ async fn health() -> Response {
 }
 
 /// `POST /events/{event_id}/reservations`
-async fn reserve(State(app): State<App>, caller: Caller, event: Named, headers: HeaderMap, request: Request) -> Answer {
+async fn reserve(
+    State(app): State<App>,
+    began: Began,
+    caller: Caller,
+    event: Named,
+    headers: HeaderMap,
+    request: Request,
+) -> Answer {
     /// What a customer sends.
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -79,20 +88,43 @@ async fn reserve(State(app): State<App>, caller: Caller, event: Named, headers: 
     let ReserveBody { seats } = from_json(&body(request, MAX_BODY).await?)?;
     check_seats(&seats)?;
     let asked = Reserve { event_id, customer: caller.customer, key, seats };
-    match reserve::reserve(&app, &asked).await? {
+    let wait = prefer::wait(&headers).and_then(|seconds| Wait::new(seconds, began));
+    let (reserved, waited) = wait::reserve(&app, &asked, wait).await;
+    let answer = reserved.map_err(Problem::from).map(|reserved| match reserved {
         Reserved::Accepted { request, now_ms } => {
-            let location = format!("/reservations/{}", request.reservation_id);
+            let location = location(&request.reservation_id);
             let mut response = json(StatusCode::ACCEPTED, &views::Accepted::new(request, now_ms));
             let headers = response.headers_mut();
-            headers.insert(header::LOCATION, header_value(&location));
+            headers.insert(header::LOCATION, location);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AFTER));
-            Ok(response)
+            response
         }
         Reserved::Owned(row) => {
-            let status = row.status;
-            Ok(json(StatusCode::OK, &views::Reservation::stored(row, status)))
+            let (status, location) = (row.status, location(&row.reservation_id));
+            // Made while the caller waited; what stood before him is no creation of this request.
+            let made = waited.is_some() && status == Status::Held;
+            let mut response =
+                json(if made { StatusCode::CREATED } else { StatusCode::OK }, &views::Reservation::stored(row, status));
+            if made {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+            response
         }
+    });
+    Ok(applied(answer, waited))
+}
+
+fn location(id: &ReservationId) -> HeaderValue {
+    header_value(&format!("/reservations/{id}"))
+}
+
+/// An answer or refusal, with the preference that was heeded.
+fn applied(answer: Answer, waited: Option<Wait>) -> Response {
+    let mut response = answer.into_response();
+    if let Some(wait) = waited {
+        prefer::applied(response.headers_mut(), wait.seconds);
     }
+    response
 }
 
 fn check_seats(seats: &[SeatId]) -> Result<(), Invalid> {
@@ -105,15 +137,29 @@ fn check_seats(seats: &[SeatId]) -> Result<(), Invalid> {
     }
 }
 
-/// `GET /reservations/{reservation_id}`
-async fn show_reservation(State(app): State<App>, caller: Caller, id: Named) -> Answer {
+/// `GET /reservations/{reservation_id}[?wait=]`
+async fn show_reservation(
+    State(app): State<App>,
+    began: Began,
+    caller: Caller,
+    id: Named,
+    query: Parameters<WaitParameters>,
+) -> Answer {
     let Path(id) = id.map_err(|_| Problem::ReservationNotFound)?;
     let id = ReservationId::parse(&id).map_err(|_| Problem::ReservationNotFound)?;
-    let view = match show::show(&app, &caller.customer, &id).await? {
+    let seconds = parameters(query)?.wait.as_deref().map(prefer::asked).transpose()?;
+    let wait = seconds.and_then(|seconds| Wait::new(seconds, began));
+    let (shown, waited) = wait::show(&app, &caller.customer, &id, wait).await;
+    let answer = shown.map_err(Problem::from).map(|shown| match shown {
         Shown::Pending(request) => views::Reservation::pending(request),
         Shown::Stored(row, status) => views::Reservation::stored(row, status),
-    };
-    Ok(json(StatusCode::OK, &view))
+    });
+    Ok(applied(answer.map(|view| json(StatusCode::OK, &view)), waited))
+}
+
+#[derive(Deserialize)]
+struct WaitParameters {
+    wait: Option<String>,
 }
 
 /// `GET /reservations`

@@ -51,7 +51,7 @@ pub fn blocked(event: &EventId, section: &str) -> String {
     key(event, &format!("s:{section}:blocked"))
 }
 
-/// The record of a reservation.
+/// The record of a reservation; also the channel on which the bell rings when it has an outcome.
 pub fn record(id: &ReservationId) -> String {
     key(&id.event(), &format!("r:{}", id.uuid()))
 }

@@ -52,5 +52,7 @@ if ARGV[3] == '' then redis.call('HDEL', customer, uuid) else redis.call('HSET',
 if ARGV[2] ~= '' then
   local attempts, message = string.match(redis.call('GET', record) or '', '^(%d+)\n[^\n]*\n(.*)$')
   if message then redis.call('SET', record, attempts .. '\n' .. ARGV[2] .. '\n' .. message, 'KEEPTTL') end
+  -- The bell, for whoever waits. That it may not be rung is no failure: waiters look by themselves, too.
+  redis.pcall('PUBLISH', record, '')
 end
 return 1
