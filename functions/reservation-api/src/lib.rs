@@ -39,8 +39,8 @@ use tower::ServiceExt;
 
 use catalogue::Catalogue;
 pub use routes::router;
-pub use wait::{MAX_WAITERS, Polling};
 use wait::Waiters;
+pub use wait::{MAX_WAITERS, Polling};
 use warm::Warmer;
 
 /// Answers one invocation: the router's answer, whole, as the runtime takes it.

@@ -87,9 +87,19 @@ mod tests {
 
     #[test]
     fn what_is_no_wait_is_ignored() {
-        for line in
-            ["", "wait", "wait=", "wait=-1", "wait=+5", "wait=1.5", "wait=soon", "awaits=5", "wait=x, wait=5", ",;,=", "\"wait=5"]
-        {
+        for line in [
+            "",
+            "wait",
+            "wait=",
+            "wait=-1",
+            "wait=+5",
+            "wait=1.5",
+            "wait=soon",
+            "awaits=5",
+            "wait=x, wait=5",
+            ",;,=",
+            "\"wait=5",
+        ] {
             assert_eq!(of(&[line]), None, "{line}");
         }
     }

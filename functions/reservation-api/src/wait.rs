@@ -118,7 +118,9 @@ impl Waiters {
             match self.records.look(id).await {
                 Ok(look) if look.outcome.is_some() => return,
                 Ok(_) => {}
-                Err(error) => tracing::debug!(reservation_id = %id, error = &error as &dyn std::error::Error, "asking again"),
+                Err(error) => {
+                    tracing::debug!(reservation_id = %id, error = &error as &dyn std::error::Error, "asking again")
+                }
             }
         }
     }

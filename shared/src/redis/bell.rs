@@ -40,7 +40,10 @@ impl Bells {
     /// Where nothing can be heard it never ends, so it takes no part in deciding how long to wait.
     pub async fn rung(&self, id: &ReservationId, look: &Notify) {
         if let Err(error) = self.listen(&keys::record(id), look).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "bells cannot be heard; waiters look by themselves");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "bells cannot be heard; waiters look by themselves"
+            );
             pending().await
         }
     }
