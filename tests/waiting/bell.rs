@@ -190,13 +190,24 @@ async fn the_channels_of_those_who_left_are_given_up_by_the_next_who_comes() {
             () = heard_by(&scripts.raw, &attempt.id, 1) => {}
         }
     }
+    let ear = ears(&scripts.raw).await;
+    // One leaves where somebody stays; the next gives up the other channels, and not that one.
     tokio::select! {
         () = bells.rung(&attempts[0].id, &look) => panic!("nobody has rung"),
         () = async {
-            heard_by(&scripts.raw, &attempts[0].id, 1).await;
-            for gone in &attempts[1..] {
-                heard_by(&scripts.raw, &gone.id, 0).await;
+            heard_by(&scripts.raw, &attempts[2].id, 0).await;
+            tokio::select! {
+                biased;
+                () = bells.rung(&attempts[0].id, &look) => panic!("nobody has rung"),
+                () = std::future::ready(()) => {}
             }
+            tokio::select! {
+                () = bells.rung(&attempts[2].id, &look) => panic!("nobody has rung"),
+                () = heard_by(&scripts.raw, &attempts[2].id, 1) => {}
+            }
+            heard_by(&scripts.raw, &attempts[0].id, 1).await;
+            heard_by(&scripts.raw, &attempts[1].id, 0).await;
         } => {}
     }
+    assert_eq!(ears(&scripts.raw).await, ear, "the connection stays");
 }

@@ -53,13 +53,13 @@ impl Bells {
         let (mut bells, mut connections) = (ear.message_rx(), ear.reconnect_rx());
         let (_listener, silent) = self.enter(channel);
         if !silent.is_empty() {
-            within_deadline(ear.unsubscribe(silent)).await?;
+            // Whoever enters one of them at this moment may be deaf to it. Where Redis does not answer, they end with the
+            // connection.
+            report("gave up no channel", within_deadline(ear.unsubscribe(silent)).await);
         }
         loop {
-            match within_deadline(ear.subscribe(channel)).await {
-                Ok(()) => look.notify_one(),
-                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "deaf until reconnected"),
-            }
+            report("deaf until reconnected", within_deadline(ear.subscribe(channel)).await);
+            look.notify_one();
             loop {
                 tokio::select! {
                     bell = bells.recv() => match bell {
@@ -92,6 +92,12 @@ impl Bells {
 
     fn channels(&self) -> MutexGuard<'_, HashMap<String, usize>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn report(what: &str, answer: Result<(), RedisError>) {
+    if let Err(error) = answer {
+        tracing::debug!(error = &error as &dyn std::error::Error, "{what}");
     }
 }
 
