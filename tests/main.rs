@@ -20,3 +20,4 @@ mod redis_faults;
 mod refusals;
 mod reservations;
 mod tidy;
+mod waiting;

@@ -54,7 +54,8 @@ pub enum Wish {
 }
 
 impl Wish {
-    fn fingerprint(&self) -> String {
+    /// Tells another body under the same key.
+    pub fn fingerprint(&self) -> String {
         match self {
             Wish::Seats(seats) => fingerprint::of_seats(seats),
             Wish::Section { section, quantity, adjacent } => fingerprint::of_section(section, *quantity, *adjacent),
