@@ -56,7 +56,10 @@ pub async fn confirm(app: &App, id: &ReservationId, payment: &Payment) -> Result
             return Err(Refusal::Pending { id: id.clone() });
         }
     };
-    payment.may_confirm(row.amount_cents)?;
+    if let Err(forbidden) = payment.may_confirm(row.amount_cents) {
+        known.remind(app, &row).await;
+        return Err(forbidden);
+    }
     let mut patience = Patience::default();
     for _ in 0..MAX_ROUNDS {
         match row.status.read_at(row.expires_at_ms, known.now_ms) {
@@ -89,6 +92,7 @@ pub async fn confirm(app: &App, id: &ReservationId, payment: &Payment) -> Result
 }
 
 async fn expired(app: &App, known: &Known, row: ReservationRow, payment: &Payment) -> Result<ReservationRow, Refusal> {
+    known.remind(app, &row).await;
     if payment.rebook {
         return Box::pin(rebook::rebook(app, known, row, payment)).await;
     }

@@ -124,7 +124,7 @@ async fn book(
     let held = Decision::plain(Outcome::Held);
     let new = old.rebooking(id, held, request.held_at_ms, request.expires_at_ms);
     let new = new.confirmed(payment.reference(), request.held_at_ms);
-    let mut patience = Patience::default();
+    let (mut patience, mut swept) = (Patience::default(), false);
     for _ in 0..MAX_ROUNDS {
         let (reason, seen) = match app.repository.rebook(&old, &new, request.max_per_customer).await {
             Ok(Rebook::Stored(stored)) => {
@@ -137,6 +137,13 @@ async fn book(
             }
             Ok(Rebook::Refused(_)) => (Reason::Lapsed, Vec::new()),
             Ok(Rebook::Taken(seen)) => (Reason::SeatsTaken, seen),
+            Ok(Rebook::LimitReached) if !swept => {
+                let event = id.event();
+                let ended = app.repository.end_what_ran_out(&event, &old.customer, request.held_at_ms).await;
+                ended.map_err(|error| Refusal::unavailable(id, error))?;
+                swept = true;
+                continue;
+            }
             Ok(Rebook::LimitReached) => (Reason::LimitReached, Vec::new()),
             Err(error) => {
                 if patience.again(&error).await {

@@ -65,6 +65,7 @@ impl Wish {
 
 /// What was promised.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a request has one, and moves it twice")]
 pub enum Reserved {
     /// Claimed and remembered; DynamoDB decides next.
     Accepted {
