@@ -35,7 +35,11 @@ fn overwriting() -> String {
 
 /// Takes of a request what is free, and leaves the rest to whom has it.
 fn in_part() -> String {
-    exchanged(&overwriting(), CHOOSE, "      if taken[#taken] ~= seat then seats[#seats + 1] = { section, number } end\n")
+    exchanged(
+        &overwriting(),
+        CHOOSE,
+        "      if taken[#taken] ~= seat then seats[#seats + 1] = { section, number } end\n",
+    )
 }
 
 /// A system whose claims run `mutant`.

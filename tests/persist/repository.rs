@@ -4,9 +4,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use local::servers::ServerSet;
 use shared::domain::ids::EventId;
 use shared::domain::reservation::{Decision, Outcome, Reason, Status};
-use shared::dynamodb::{Table, keys};
 use shared::dynamodb::reservations::{Hold, Repository};
 use shared::dynamodb::rows::{ReservationRow, SeatItemState};
+use shared::dynamodb::{Table, keys};
 use shared::message::Request;
 
 use crate::harness::handmade::{self, Asked, asks};
