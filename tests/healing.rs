@@ -107,7 +107,7 @@ async fn an_announcement_of_which_nothing_came_is_forgotten(set: ServerSet) {
     broken.office.system.event_source().pause();
     let pending = insist(&broken.office.customer("alice"), "heal", "k2", &["A-1-2"]).await;
     let request = broken.records.look(&id(&pending)).await.unwrap().request.unwrap();
-    let nothing = ReservationRow::held_until(&request, request.expires_at_ms);
+    let nothing = ReservationRow::held(&request, None);
     broken.announce(&nothing).await;
     broken.announce(&row).await;
     assert_eq!(broken.heal().await, (1, 1));

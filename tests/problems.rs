@@ -1,6 +1,8 @@
 //! What every refusal looks like on the wire: each slug that `problem.rs` knows is provoked once, and its whole body is a
 //! snapshot. A change of one is a visible diff, and so is a new slug without one.
 
+mod changes;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -50,7 +52,7 @@ impl Gallery {
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{name}: {}", answer.body);
         assert_eq!(answer.body["status"], json!(answer.status), "{name}");
         let slug = answer.text("type").unwrap();
-        let waits = ["contended", "too-many-attempts", "unavailable"].contains(&slug);
+        let waits = ["contended", "pending", "too-many-attempts", "unavailable"].contains(&slug);
         assert_eq!(answer.header("retry-after"), waits.then_some("1"), "{name}");
         self.keep(name, &answer.body);
     }
@@ -74,6 +76,9 @@ async fn every_problem_looks_as_it_always_did(set: ServerSet) {
     logs(&office, &mut gallery).await;
     rows(&office, &mut gallery).await;
     claims_that_end(&office, &mut gallery).await;
+    changes::changes(&office, &mut gallery).await;
+    changes::late_payments(&office, &mut gallery).await;
+    changes::sections(&office, &mut gallery).await;
     office.close().await;
     assert_eq!(gallery.0, slugs(), "the slugs of problem.rs, each provoked");
 }

@@ -29,6 +29,7 @@ pub fn settings(servers: ServerSet) -> SystemSettings {
         wrap_log: None,
         front_redis: None,
         wrap_table: None,
+        wrap_api_table: None,
     }
 }
 

@@ -44,7 +44,7 @@ pub type WrapLog = Box<dyn FnOnce(Arc<dyn RequestLog>) -> Arc<dyn RequestLog> + 
 
 /// Puts something in front of Redis: is told its URL and names the one the functions connect to. For tests.
 pub type FrontRedis = Box<dyn FnOnce(&str) -> String + Send>;
-/// Puts something under the persisting function's table: tests let the way to it fail.
+/// Puts something under a function's table: tests let the way to it fail, and count what goes there.
 pub type WrapTable = Box<dyn FnOnce(Table) -> Table + Send>;
 
 /// How a system is set up.
@@ -65,6 +65,8 @@ pub struct SystemSettings {
     pub front_redis: Option<FrontRedis>,
     /// Put under the persisting function's table.
     pub wrap_table: Option<WrapTable>,
+    /// Put under the API's table.
+    pub wrap_api_table: Option<WrapTable>,
 }
 
 /// Why a system did not start, or does not do what it was asked. One line each.
@@ -148,7 +150,11 @@ impl System {
             None => Arc::clone(&plain),
         };
         let api_redis = Redis::connect(&config.redis_url, API_REDIS_CONNECTIONS).await?;
-        let app = App::new(&config, api_redis, table.clone(), api_log);
+        let api_table = match settings.wrap_api_table {
+            Some(wrap) => wrap(table.clone()),
+            None => table.clone(),
+        };
+        let app = App::new(&config, api_redis, api_table, api_log);
         let gateway = Gateway::start(listener, DEVELOPMENT_KEY.to_owned(), reservation_api::router(app))?;
 
         let persist_table = match settings.wrap_table {
@@ -214,6 +220,14 @@ impl System {
     /// When the token cannot be signed.
     pub fn organiser(&self) -> Result<ApiClient, SystemError> {
         Ok(self.client.with_token(&token("organiser", &["tickets/admin"])?))
+    }
+
+    /// A client with the payment side's token.
+    ///
+    /// # Errors
+    /// When the token cannot be signed.
+    pub fn payments(&self) -> Result<ApiClient, SystemError> {
+        Ok(self.client.with_token(&token("payments", &["tickets/payments"])?))
     }
 
     /// Lets the embedded broker forget past requests: it keeps all of them, and looks through all of them for each new one.

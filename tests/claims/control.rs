@@ -8,33 +8,38 @@ use rand::{Rng, SeedableRng};
 use crate::harness::proxy::Proxy;
 use crate::harness::{Office, Wishes, hall, redis, storm};
 
-/// The product's script.
-const CLAIM: &str = include_str!("../../shared/src/redis/scripts/claim.lua");
+/// The product's script, as it is sent: what all scripts share stands in front.
+const CLAIM: &str = concat!(
+    include_str!("../../shared/src/redis/scripts/seats.lua"),
+    include_str!("../../shared/src/redis/scripts/claim.lua")
+);
 /// All or nothing: who asks for a taken seat gets none.
-const GUARD: &str = "if #taken > 0 then return { 'taken', table.concat(taken, ','), table.concat(mine, ',') } end\n";
-/// Where seats are taken.
-const TAKE: &str = "  redis.call('HSET', claims_key(tonumber(ARGV[i])), ARGV[i + 1], claim)\n";
+const GUARD: &str = "    if #taken == 0 then return seats, json end\n";
+/// Where a seat is chosen, before anybody has looked whether all of them are free.
+const CHOOSE: &str = "      seats[seat] = { section, number }\n";
 /// Triangles tried with a mutant; the first one would do.
 const ROWS: usize = 5;
 /// Customers who want one seat.
 const CROWD: usize = 300;
 
-fn without(text: &str, part: &str) -> String {
-    assert_eq!(text.matches(part).count(), 1, "the script has changed; the mutant must be made anew: {part}");
-    text.replace(part, "")
-}
-
-/// Takes of a request what is free, and leaves the rest to whom has it.
-fn in_part() -> String {
-    let skip = "local skip = {}\nfor _, seat in ipairs(taken) do skip[seat] = true end\n";
-    let take = format!("  if not skip[tostring((i - FIRST_SEAT) / 2)] then\n  {TAKE}  end\n");
-    assert_eq!((CLAIM.matches(GUARD).count(), CLAIM.matches(TAKE).count()), (1, 1), "the mutant must be made anew");
-    CLAIM.replace(GUARD, skip).replace(TAKE, &take)
+/// The script with one part exchanged.
+fn exchanged(script: &str, part: &str, by: &str) -> String {
+    assert_eq!(script.matches(part).count(), 1, "the script has changed; the mutant must be made anew: {part}");
+    script.replace(part, by)
 }
 
 /// Takes what others have.
 fn overwriting() -> String {
-    without(CLAIM, GUARD)
+    exchanged(CLAIM, GUARD, "    do return seats, json end\n")
+}
+
+/// Takes of a request what is free, and leaves the rest to whom has it.
+fn in_part() -> String {
+    exchanged(
+        &overwriting(),
+        CHOOSE,
+        "      if taken[#taken] ~= seat then seats[#seats + 1] = { section, number } end\n",
+    )
 }
 
 /// A system whose claims run `mutant`.

@@ -3,7 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, ReservationId};
+use shared::domain::event::Seat;
+use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, ReservationId, SeatId};
 use shared::message::Request;
 
 /// Seats a row counts for when a seat's number is made up: seat `A-2-3` has number 102 + 100.
@@ -29,7 +30,7 @@ impl Asked<'_> {
     /// The message.
     pub fn request(&self) -> Request {
         let id = reservation_id(self.event, self.customer, self.key);
-        let seats: Vec<Value> = self.seats.iter().map(|seat| json!({ "id": seat, "number": number(seat) })).collect();
+        let seats: Vec<Seat> = self.seats.iter().map(|id| seat(id)).collect();
         let (held_at_ms, expires_at_ms) = self.held;
         let mut message = json!({
             "version": 1, "reservation_id": id, "customer": self.customer, "fingerprint": self.key,
@@ -54,11 +55,12 @@ pub fn reservation_id(event: &str, customer: &str, key: &str) -> ReservationId {
     ReservationId::derive(&event, &customer, &IdempotencyKey::parse(key).unwrap())
 }
 
-/// The number of a seat, as a section of one row numbers it.
-fn number(seat: &str) -> u32 {
-    let parts: Vec<&str> = seat.split('-').collect();
-    let [_, row, seat] = parts[..] else { panic!("{seat} is no seat") };
-    (row.parse::<u32>().unwrap() - 1) * SEATS_PER_ROW + seat.parse::<u32>().unwrap() - 1
+/// A seat with its number, as a section of one row numbers it.
+pub fn seat(id: &str) -> Seat {
+    let parts: Vec<&str> = id.split('-').collect();
+    let [_, row, seat] = parts[..] else { panic!("{id} is no seat") };
+    let number = (row.parse::<u32>().unwrap() - 1) * SEATS_PER_ROW + seat.parse::<u32>().unwrap() - 1;
+    Seat { id: SeatId::parse(id).unwrap(), number }
 }
 
 /// A record of the trigger's payload.

@@ -1,6 +1,7 @@
 //! What every test stands on: a system of its own, an event to sell, and waiting for conditions instead of sleeping.
 //!
 //! - [`Office`]: a running system. [`hall`]: small events. [`redis`]: a plain connection to look at Redis with.
+//! - [`changing`]: what becomes of a reservation after it was accepted.
 //! - [`scripts`]: Redis alone with the product's scripts. [`monitor`]: what Redis was asked. [`proxy`]: the wire to Redis,
 //!   to be cut and tampered with. [`storm`]: crowds, and what must hold after them.
 //! - [`functions`]: the functions by themselves, and the payloads of `events/`.
@@ -9,6 +10,7 @@
 //! - [`persisting`]: the persisting function over stores of the test's own.
 //! - [`eventually`]: polls a condition with a bound.
 
+pub mod changing;
 pub mod functions;
 pub mod hall;
 pub mod handmade;
@@ -79,12 +81,22 @@ pub struct Wishes {
     pub front_redis: Option<FrontRedis>,
     /// Put around the table of the persisting function.
     pub wrap_table: Option<WrapTable>,
+    /// Put around the API's table.
+    pub wrap_api_table: Option<WrapTable>,
 }
 
 impl Wishes {
     /// Nothing unusual.
     pub fn plain(set: ServerSet) -> Self {
-        Self { set, ticking: false, deliveries: 1, wrap_log: None, wrap_table: None, front_redis: None }
+        Self {
+            set,
+            ticking: false,
+            deliveries: 1,
+            wrap_log: None,
+            front_redis: None,
+            wrap_table: None,
+            wrap_api_table: None,
+        }
     }
 }
 
@@ -157,6 +169,7 @@ fn settings(wishes: Wishes) -> SystemSettings {
         wrap_log: wishes.wrap_log,
         front_redis: wishes.front_redis,
         wrap_table: wishes.wrap_table,
+        wrap_api_table: wishes.wrap_api_table,
     }
 }
 

@@ -16,8 +16,9 @@ on_both_sets!(
     with_the_condition_a_flush_between_two_customers_leaves_one_owner,
 );
 
-/// The seat's condition; `:held_at` must stay in use, or the table refuses the request.
-const ALWAYS_TRUE: &str = "attribute_not_exists(pk) OR attribute_exists(pk) OR expires_at_ms <= :held_at";
+/// The seat's condition; its values must stay in use, or the table refuses the request.
+const ALWAYS_TRUE: &str =
+    "attribute_not_exists(pk) OR attribute_exists(pk) OR (#state = :held AND expires_at_ms <= :held_at)";
 
 /// The transaction with the condition of each of its seats taken away; `None` where it takes no seat.
 fn unguarded(body: &Value) -> Option<Value> {

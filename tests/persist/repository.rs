@@ -2,13 +2,14 @@
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::servers::ServerSet;
+use shared::domain::ids::EventId;
 use shared::domain::reservation::{Decision, Outcome, Reason, Status};
-use shared::dynamodb::Table;
 use shared::dynamodb::reservations::{Hold, Repository};
 use shared::dynamodb::rows::{ReservationRow, SeatItemState};
+use shared::dynamodb::{Table, keys};
 use shared::message::Request;
 
-use crate::harness::handmade::{Asked, asks};
+use crate::harness::handmade::{self, Asked, asks};
 use crate::harness::{Office, on_both_sets, table};
 
 on_both_sets!(
@@ -105,7 +106,7 @@ async fn a_hold_that_ran_out_is_taken_over_from_its_last_millisecond_on_and_a_pa
     let Hold::Taken(seen) = repository.hold(&early).await.unwrap() else { panic!("not taken") };
     assert_eq!((&seen[0].reservation_id, seen[0].expires_at_ms), (&in_time.reservation_id, 9_000));
 
-    pay_for(&office.table().await, "SEATS#over#A#0", "A-1-1").await;
+    pay_for(&office.table().await, "over", "A-1-1").await;
     let late = asks("over", "dora", &["A-1-1"], (9_000, 10_000));
     let Hold::Taken(seen) = repository.hold(&late).await.unwrap() else { panic!("a paid seat was taken over") };
     assert_eq!(seen[0].state, SeatItemState::Confirmed);
@@ -113,10 +114,11 @@ async fn a_hold_that_ran_out_is_taken_over_from_its_last_millisecond_on_and_a_pa
 }
 
 /// Marks a seat item as paid, as a confirmation does.
-async fn pay_for(table: &Table, partition: &str, seat: &str) {
+async fn pay_for(table: &Table, event: &str, seat: &str) {
     let (client, name) = table.raw();
     let text = |value: &str| AttributeValue::S(value.to_owned());
-    let update = client.update_item().table_name(name).key("pk", text(partition)).key("sk", text(seat));
+    let (pk, sk) = keys::seat(&EventId::parse(event).unwrap(), &handmade::seat(seat));
+    let update = client.update_item().table_name(name).key("pk", text(&pk)).key("sk", text(&sk));
     let update = update.update_expression("SET #state = :paid").expression_attribute_names("#state", "state");
     update.expression_attribute_values(":paid", text("CONFIRMED")).send().await.unwrap();
 }
@@ -149,7 +151,7 @@ async fn the_taken_seats_of_a_partition_are_its_own(set: ServerSet) {
     let seats = ["A-2-100", "A-3-1", "B-3-1"];
     let request = asks("parts", "alice", &seats, (1_000, 2_000));
     made(&repository, &request).await;
-    pay_for(&office.table().await, "SEATS#parts#A#1", "A-3-1").await;
+    pay_for(&office.table().await, "parts", "A-3-1").await;
     let event = request.reservation_id.event();
     let taken = async |section: &str, partition| {
         let seats = repository.taken(&event, section, partition).await.unwrap();

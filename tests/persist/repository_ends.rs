@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use local::servers::ServerSet;
+use shared::domain::ids::EventId;
 use shared::domain::reservation::{Status, Step};
 use shared::dynamodb::changes::End;
-use shared::dynamodb::keys::SHARDS;
+use shared::dynamodb::keys::{self, SHARDS};
 use shared::dynamodb::reservations::{Hold, Repository};
 use shared::dynamodb::rows::ReservationRow;
 use shared::message::Request;
 
-use crate::harness::handmade::{Asked, asks};
+use crate::harness::handmade::{self, Asked, asks};
 use crate::harness::{Office, all_at_once, eventually, on_both_sets};
 
 on_both_sets!(
@@ -45,7 +46,8 @@ async fn live(office: &Office, event: &str, customer: &str) -> String {
 }
 
 async fn owner(office: &Office, event: &str, seat: &str) -> Option<String> {
-    let item = item(office, &format!("SEATS#{event}#A#0"), seat).await?;
+    let (pk, sk) = keys::seat(&EventId::parse(event).unwrap(), &handmade::seat(seat));
+    let item = item(office, &pk, &sk).await?;
     Some(item["customer"].as_s().unwrap().clone())
 }
 

@@ -111,10 +111,7 @@ pub async fn find(app: &App, id: &ReservationId, caller: &CustomerId, whose: Who
     let known = |state| Ok(Known { event, state, now_ms, token, has_record });
     let told = look.as_ref().and_then(|look| look.told.as_ref()).filter(|told| told.status() == Status::Held);
     if let (Some(request), Some(told)) = (&request, told) {
-        return known(State::Stored(ReservationRow::held_until(
-            request,
-            told.prolonged_to_ms.unwrap_or(request.expires_at_ms),
-        )));
+        return known(State::Stored(ReservationRow::held(request, told.prolonged_to_ms)));
     }
     match app.repository.get(id).await.map_err(|error| Refusal::unavailable(id, error))? {
         Some(row) if row.block.is_none() && is_theirs(&row.customer) => known(State::Stored(row)),

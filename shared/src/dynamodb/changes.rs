@@ -105,11 +105,13 @@ impl Repository {
     pub async fn extend(&self, row: &ReservationRow, expires_at_ms: i64, now_ms: i64) -> Result<Change, StoreError> {
         let update = self
             .update_row(&row.reservation_id)
-            .update_expression("SET expires_at_ms = :expires, extended = :true, due_at = :due")
+            .update_expression("SET expires_at_ms = :expires, #extended = :true, due_at = :due")
             .condition_expression(
-                "#status = :held AND seats = :seats AND expires_at_ms > :now AND attribute_not_exists(extended)",
+                "#status = :held AND seats = :seats AND expires_at_ms > :now AND attribute_not_exists(#extended)",
             )
             .expression_attribute_names("#status", "status")
+            // A reserved word.
+            .expression_attribute_names("#extended", "extended")
             .expression_attribute_values(":held", text(Status::Held.as_str()))
             .expression_attribute_values(":seats", seats(row)?)
             .expression_attribute_values(":expires", number(expires_at_ms))

@@ -122,9 +122,13 @@ impl ReservationRow {
         }
     }
 
-    /// The row of a hold as its request and what was told of it know it.
-    pub fn held_until(request: &Request, expires_at_ms: i64) -> Self {
-        Self { expires_at_ms, ..Self::new(request, Decision::plain(Outcome::Held)) }
+    /// The row of a hold as its request knows it, and until when it was prolonged, if it was.
+    pub fn held(request: &Request, prolonged_to_ms: Option<i64>) -> Self {
+        let row = Self::new(request, Decision::plain(Outcome::Held));
+        match prolonged_to_ms {
+            Some(expires_at_ms) => row.prolonged(expires_at_ms),
+            None => row,
+        }
     }
 
     /// A chunk of a block that takes `seats` off sale from `at_ms` on: for good, at no price, and it counts for nobody.
