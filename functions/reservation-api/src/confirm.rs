@@ -62,6 +62,7 @@ pub async fn confirm(app: &App, id: &ReservationId, payment: &Payment) -> Result
     }
     let mut patience = Patience::default();
     for _ in 0..MAX_ROUNDS {
+        payment.may_confirm(row.amount_cents)?;
         match row.status.read_at(row.expires_at_ms, known.now_ms) {
             Status::Held => {}
             Status::Expired => return expired(app, &known, row, payment).await,
@@ -96,5 +97,11 @@ async fn expired(app: &App, known: &Known, row: ReservationRow, payment: &Paymen
     if payment.rebook {
         return Box::pin(rebook::rebook(app, known, row, payment)).await;
     }
-    Err(Refusal::expired(&row.reservation_id))
+    // Who has asked to book once more and now only asks again has paid all the same.
+    let id = row.reservation_id.rebooked();
+    let rebooked = app.repository.get(&id).await.map_err(|error| Refusal::unavailable(&id, error))?;
+    match rebooked.filter(|rebooked| rebooked.status == Status::Confirmed) {
+        Some(rebooked) if rebooked.payment_reference.as_deref() == payment.reference() => Ok(rebooked),
+        _ => Err(Refusal::expired(&row.reservation_id)),
+    }
 }

@@ -66,10 +66,12 @@ impl Repository {
         now_ms: Option<i64>,
     ) -> Result<Change, StoreError> {
         let confirmed = row.confirmed(reference, confirmed_at_ms);
-        let mut condition = "#status = :held AND seats = :seats".to_owned();
+        // The amount too: what is paid is what is stored, whatever a record made of a later body says.
+        let mut condition = "#status = :held AND seats = :seats AND amount_cents = :amount".to_owned();
         let mut update = self
             .update_row(&row.reservation_id)
             .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":amount", number(row.amount_cents.get()))
             .expression_attribute_values(":confirmed", text(Status::Confirmed.as_str()))
             .expression_attribute_values(":held", text(Status::Held.as_str()))
             .expression_attribute_values(":at", number(confirmed_at_ms))
