@@ -4,6 +4,7 @@
 
 mod admin_list;
 mod best_seats;
+mod blocks;
 mod claims;
 mod events;
 mod expiry;

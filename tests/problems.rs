@@ -137,6 +137,7 @@ async fn sales(office: &Office, gallery: &mut Gallery) {
 
 async fn publications(office: &Office, gallery: &mut Gallery) {
     office.sells("smaller", &hall::small(2, 2)).await;
+    office.customer("ada").reserve("smaller", "k", &["A-2-2"]).await.unwrap();
     gallery.show("seats-in-use", &office.publish("smaller", &hall::small(1, 2)).await);
     let organiser = office.system.organiser().unwrap();
     let (path, document) = ("/admin/events/smaller", hall::small(2, 2));

@@ -118,13 +118,11 @@ fn publications() -> Vec<Refused> {
         headers: vec![("if-match", tag.to_owned())],
         ..Refused::publish(what, document()).with(412, "precondition-failed")
     };
-    let smaller = with("a publication without a seat", "/sections/0/rows/0/seats", json!(["2", "3", "4"]));
     vec![
         Refused::publish("a malformed event id", document()).at("/admin/events/UPPER").field("event_id"),
         Refused::publish("an event id that is no UTF-8", document()).at("/admin/events/%FF").field("event_id"),
         matched("another version", "\"v7\""),
         matched("an event that must exist", "*").at("/admin/events/new"),
         matched("an event that must be this version", "\"v1\"").at("/admin/events/new"),
-        smaller.with(409, "seats-in-use"),
     ]
 }

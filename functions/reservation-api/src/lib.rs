@@ -9,6 +9,7 @@ mod best_oracle;
 mod best_split;
 #[cfg(test)]
 mod best_tests;
+mod block;
 mod caller;
 mod cancel;
 mod catalogue;
@@ -45,6 +46,7 @@ use shared::dynamodb::reservations::Repository;
 use shared::kafka::RequestLog;
 use shared::redis::Redis;
 use shared::redis::bell::Bells;
+use shared::redis::blocking::Blocking;
 use shared::redis::claims::Claims;
 use shared::redis::loading::Loading;
 use shared::redis::records::Records;
@@ -82,6 +84,7 @@ pub struct App {
     truths: Truths,
     seat_maps: SeatMaps,
     loading: Loading,
+    blocking: Blocking,
     repository: Repository,
     events: Events,
     catalogue: Catalogue,
@@ -114,6 +117,7 @@ impl App {
             truths: Truths::new(redis.clone()),
             seat_maps: SeatMaps::new(redis.clone()),
             loading: Loading::new(redis.clone()),
+            blocking: Blocking::new(redis.clone()),
             catalogue: Catalogue::new(events.clone()),
             halls: Halls::new(),
             warmer: Warmer::new(redis.clone(), repository.clone(), events.clone()),

@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shared::domain::Invalid;
-use shared::domain::ids::ReservationId;
+use shared::domain::ids::{ReservationId, SeatId};
 
-use crate::{known, list, list_of_event, mine, publish, report, reserve, seat_map, show};
+use crate::{block, known, list, list_of_event, mine, publish, report, reserve, seat_map, show};
 
 /// Seconds after which a refused caller may try again.
 const RETRY_AFTER: u32 = 1;
@@ -29,7 +29,8 @@ pub enum Problem {
     SectionNotFound,
     ReservationNotFound,
     PreconditionFailed,
-    SeatsInUse(Vec<String>),
+    SeatsInUse(Vec<SeatId>),
+    SeatsNotFound(Vec<SeatId>),
     Reserve(reserve::Refusal),
     Change(known::Refusal),
     EventNotFound,
@@ -74,7 +75,8 @@ impl Problem {
             Self::PreconditionFailed => {
                 Kind(StatusCode::PRECONDITION_FAILED, "precondition-failed", "Another publication stands")
             }
-            Self::SeatsInUse(_) => Kind(CONFLICT, "seats-in-use", "Published seats would vanish"),
+            Self::SeatsInUse(_) => Kind(CONFLICT, "seats-in-use", "Seats that somebody has would vanish"),
+            Self::SeatsNotFound(_) => Kind(NOT_FOUND, "seat-not-found", "There are no such seats"),
             Self::EventNotFound => Kind(NOT_FOUND, "event-not-found", "There is no such event"),
             Self::Unavailable(_) => unavailable(),
             Self::Reserve(refusal) => reserve_kind(refusal),
@@ -95,7 +97,7 @@ impl Problem {
                 seat_map::MAX_SEATS_PER_MAP
             )),
             Self::SeatsInUse(_) => {
-                Some("A publication may add seats, and may not remove seats of an earlier one.".into())
+                Some("These are claimed, held, sold or blocked. A publication may leave out free seats only.".into())
             }
             Self::Unavailable(_) => Some("Try again.".into()),
             Self::Reserve(reserve::Refusal::Unavailable { .. }) => {
@@ -129,7 +131,7 @@ impl Problem {
             Self::InvalidRequest(invalid) => {
                 fields.insert("field".into(), json!(invalid.field));
             }
-            Self::SeatsInUse(seats) => {
+            Self::SeatsInUse(seats) | Self::SeatsNotFound(seats) => {
                 fields.insert("seats".into(), json!(seats));
             }
             Self::Reserve(refusal) => fields::reserve_fields(refusal, &mut fields),
@@ -240,6 +242,17 @@ impl From<known::Refusal> for Problem {
     }
 }
 
+impl From<block::Refusal> for Problem {
+    fn from(refusal: block::Refusal) -> Self {
+        match refusal {
+            block::Refusal::EventNotFound => Self::EventNotFound,
+            block::Refusal::SeatsNotFound(seats) => Self::SeatsNotFound(seats),
+            block::Refusal::Stale => Self::Unavailable(refusal.into()),
+            block::Refusal::Unavailable(source) => Self::Unavailable(source),
+        }
+    }
+}
+
 impl From<mine::Refusal> for Problem {
     fn from(refusal: mine::Refusal) -> Self {
         match refusal {
@@ -264,7 +277,8 @@ impl From<publish::Refusal> for Problem {
             publish::Refusal::Invalid(invalid) => Self::InvalidRequest(invalid),
             publish::Refusal::PreconditionFailed => Self::PreconditionFailed,
             publish::Refusal::SeatsInUse(seats) => Self::SeatsInUse(seats),
-            publish::Refusal::Overtaken => Self::Unavailable(refusal.into()),
+            publish::Refusal::Blocking(block::Refusal::Unavailable(source)) => Self::Unavailable(source),
+            publish::Refusal::Blocking(_) | publish::Refusal::Overtaken => Self::Unavailable(refusal.into()),
             publish::Refusal::Store(error) => Self::Unavailable(error.into()),
         }
     }

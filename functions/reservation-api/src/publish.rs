@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use shared::domain::Invalid;
 use shared::domain::document::EventDocument;
-use shared::domain::event::Event;
-use shared::domain::ids::EventId;
+use shared::domain::event::{Event, Seat};
+use shared::domain::ids::{EventId, SeatId};
 use shared::dynamodb::StoreError;
-use shared::dynamodb::events::Published;
+use shared::dynamodb::events::{Published, removed_seats};
 
 use crate::App;
+use crate::block::{self, Wanted};
 
 /// Times a publication is tried again after another one came first. Whoever minds that sends `If-Match`.
 const MAX_ROUNDS: usize = 5;
+/// The block of seats that a publication left out. No organiser can name it.
+const REMOVED: &str = "~removed";
 /// Seats named in a refusal at most.
 const NAMED_SEATS: usize = 100;
 
@@ -23,8 +26,10 @@ pub enum Refusal {
     Invalid(#[from] Invalid),
     #[error("another publication stands")]
     PreconditionFailed,
-    #[error("published seats would vanish")]
-    SeatsInUse(Vec<String>),
+    #[error("seats that others have would vanish")]
+    SeatsInUse(Vec<SeatId>),
+    #[error("seats could not be taken off sale before they go")]
+    Blocking(#[source] block::Refusal),
     #[error("other publications kept coming first")]
     Overtaken,
     #[error(transparent)]
@@ -64,6 +69,12 @@ pub async fn publish(
         if !met {
             return Err(Refusal::PreconditionFailed);
         }
+        if let Some(previous) = &previous {
+            match take_off_sale(app, previous, document).await {
+                Err(Refusal::Blocking(block::Refusal::Stale)) => continue,
+                taken => taken?,
+            }
+        }
         let announced = if previous.is_none() { announce(app, id).await } else { None };
         match app.events.publish(id, document.clone(), previous.as_ref()).await? {
             Published::Done(event) => {
@@ -72,17 +83,48 @@ pub async fn publish(
                     tracing::warn!(event_id = %id, error, "redis was not told of a publication; the next claim brings it");
                 }
                 app.catalogue.insert(Arc::clone(&event)).await;
+                if let Some(previous) = &previous {
+                    settle_removed(app, &event, previous, document).await;
+                }
                 return Ok(event);
-            }
-            Published::Removes(mut seats) => {
-                seats.truncate(NAMED_SEATS);
-                return Err(Refusal::SeatsInUse(seats));
             }
             Published::Invalid(invalid) => return Err(Refusal::Invalid(invalid)),
             Published::Overtaken => {}
         }
     }
     Err(Refusal::Overtaken)
+}
+
+/// Blocks the seats that a document leaves out before it is published: whoever is on his way to one loses to the block.
+/// Refused, with nothing left blocked, where others have one of them.
+async fn take_off_sale(app: &App, previous: &Event, document: &EventDocument) -> Result<(), Refusal> {
+    let removed = removed_seats(document, previous);
+    if removed.is_empty() {
+        return Ok(());
+    }
+    let mut in_use = set_removed(app, previous, removed).await.map_err(Refusal::Blocking)?.not_blocked;
+    if in_use.is_empty() {
+        return Ok(());
+    }
+    set_removed(app, previous, Vec::new()).await.map_err(Refusal::Blocking)?;
+    in_use.truncate(NAMED_SEATS);
+    Err(Refusal::SeatsInUse(in_use))
+}
+
+/// After a publication: what it left out stays blocked, and what an earlier one blocked in vain goes back on sale.
+async fn settle_removed(app: &App, event: &Event, previous: &Event, document: &EventDocument) {
+    let removed = removed_seats(document, previous);
+    if let Err(refusal) = set_removed(app, event, removed).await {
+        let error = &refusal as &dyn std::error::Error;
+        tracing::warn!(event_id = %event.id, error, "removed seats were not looked after; the next publication does it");
+    }
+}
+
+/// Sets the block of removed seats. What is in no layout any more stays in it for ever.
+async fn set_removed(app: &App, event: &Event, seats: Vec<Seat>) -> Result<block::Set, block::Refusal> {
+    let is_gone = |seat: &Seat| event.locate(&seat.id).is_none_or(|(found, _)| found != *seat);
+    let wanted = Wanted { block_id: REMOVED, note: "", seats, keeps: &is_gone };
+    block::set(app, event, &wanted).await
 }
 
 /// Announces a first publication; without, its sections are loaded when they are first asked for.

@@ -41,6 +41,7 @@ pub fn router(app: App) -> Router {
         .route("/reservations/{reservation_id}/extend", post(changes::extend))
         .route("/admin/events/{event_id}", put(admin::publish_event))
         .route("/admin/events/{event_id}/reservations", get(admin::list_reservations))
+        .route("/admin/events/{event_id}/blocks/{block_id}", put(admin::put_block).delete(admin::delete_block))
         .route("/admin/events/{event_id}/report", get(admin::report))
         .fallback(|| async { Problem::NoSuchRoute })
         .method_not_allowed_fallback(|| async { Problem::NoSuchMethod })

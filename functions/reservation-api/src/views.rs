@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::domain::document::{EventDocument, SectionKind};
 use shared::domain::event::{Event, Seat, Version};
-use shared::domain::ids::{CustomerId, EventId, Label, ReservationId, SeatId};
+use shared::domain::ids::{BlockId, CustomerId, EventId, Label, ReservationId, SeatId};
 use shared::domain::money::{Cents, Currency};
 use shared::domain::reservation::{Reason, Status};
 use shared::dynamodb::events::EventSummary;
@@ -15,8 +15,8 @@ use shared::message::Request;
 use shared::redis::records::Having;
 use shared::redis::seat_map::{Availability, Counts};
 
-use crate::mine;
 use crate::seat_map::SeatMap;
+use crate::{block, mine};
 
 /// A moment as callers read it: RFC 3339 in UTC.
 pub fn moment(ms: i64) -> Timestamp {
@@ -141,6 +141,22 @@ impl OwnSeats {
         let seat =
             |(own, status): (mine::OwnSeat, Having)| OwnSeat { id: own.seat, status, reservation_id: own.reservation };
         Self { seats: own.into_iter().map(seat).collect() }
+    }
+}
+
+/// A block as it is now.
+#[derive(Serialize)]
+pub struct BlockView {
+    block_id: BlockId,
+    note: String,
+    blocked: Vec<SeatId>,
+    not_blocked: Vec<SeatId>,
+}
+
+impl BlockView {
+    /// The view of what was set.
+    pub fn new(block_id: BlockId, note: String, set: block::Set) -> Self {
+        Self { block_id, note, blocked: set.blocked, not_blocked: set.not_blocked }
     }
 }
 

@@ -178,6 +178,25 @@ impl IdempotencyKey {
     }
 }
 
+/// The organiser's name for a block: `[A-Za-z0-9_-]{1,64}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockId(String);
+
+impl BlockId {
+    /// Parses a block id.
+    ///
+    /// # Errors
+    /// Anything but 1 to 64 characters of `A-Z`, `a-z`, `0-9`, `_` and `-`.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if text.is_empty() || text.len() > MAX_EVENT_ID_LENGTH || !text.bytes().all(allowed) {
+            return Err(Invalid::new("block_id", "must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+text_id!(BlockId);
+
 /// The payment side's name for a payment: 1 to 128 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PaymentReference(String);

@@ -99,6 +99,13 @@ impl Layout {
         Self::from_rows(rows, next)
     }
 
+    /// This layout with every seat removed: what is published again later takes new numbers.
+    #[must_use]
+    pub fn without_seats(&self) -> Self {
+        let row = Row { id: String::new(), labels: Vec::new(), numbers: Vec::new() };
+        Self::from_rows(vec![row], self.numbered())
+    }
+
     fn empty() -> Self {
         Self { rows: Vec::new(), seats: Vec::new(), numbers: HashMap::new() }
     }
@@ -188,7 +195,9 @@ impl Layout {
     /// The stored form: JSON, to be compressed by the repository.
     pub fn to_json(&self) -> Vec<u8> {
         let general = self.rows.len() == 1 && self.rows[0].id.is_empty();
-        let contiguous = general && self.rows[0].numbers.iter().enumerate().all(|(at, number)| at as u32 == *number);
+        let contiguous = general
+            && self.rows[0].numbers.len() == self.seats.len()
+            && self.rows[0].numbers.iter().enumerate().all(|(at, number)| at as u32 == *number);
         let rows = if contiguous { Vec::new() } else { self.rows.clone() };
         serde_json::to_vec(&Stored { numbered: self.numbered(), rows }).unwrap_or_default()
     }

@@ -18,8 +18,8 @@ use super::rows::Item;
 use super::{StoreError, Table, keys, store_error};
 use crate::domain::Invalid;
 use crate::domain::document::{EventDocument, RowDocument, SaleState, SaleWindow};
-use crate::domain::event::{Event, Version};
-use crate::domain::ids::{EventId, Label};
+use crate::domain::event::{Event, Seat, Version};
+use crate::domain::ids::{EventId, Label, SeatId};
 use crate::domain::layout::Layout;
 
 /// Largest compressed layout of one section, in bytes: an item may have 400 KB in all.
@@ -55,8 +55,6 @@ pub enum Published {
     Done(Arc<Event>),
     /// Somebody has published meanwhile: read again.
     Overtaken,
-    /// The publication would remove these published seats.
-    Removes(Vec<String>),
     /// The document does not fit into the table.
     Invalid(Invalid),
 }
@@ -89,7 +87,8 @@ impl Events {
         }
     }
 
-    /// Publishes a document over `previous` (what [`get`](Self::get) answered; `None` = never published).
+    /// Publishes a document over `previous` (what [`get`](Self::get) answered; `None` = never published). Seats it leaves
+    /// out must be blocked before: see [`removed_seats`].
     ///
     /// # Errors
     /// When the table gives no usable answer; the publication may have been made then.
@@ -99,10 +98,6 @@ impl Events {
         document: EventDocument,
         previous: Option<&Event>,
     ) -> Result<Published, StoreError> {
-        let removed = removed_seats(&document, previous);
-        if !removed.is_empty() {
-            return Ok(Published::Removes(removed));
-        }
         let version = previous.map_or(1, |event| event.version + 1);
         let known = match previous {
             Some(_) => self.stored(id).await?,
@@ -111,32 +106,42 @@ impl Events {
         if known.as_ref().map_or(0, |(stored, _)| stored.version) + 1 != version {
             return Ok(Published::Overtaken);
         }
-        let known_keys = known.map(|(stored, _)| stored.layouts).unwrap_or_default();
+        let (known_keys, known_layouts) = known.map(|(stored, layouts)| (stored.layouts, layouts)).unwrap_or_default();
+        let before = |section: &Label| known_keys.get(section).and_then(|key| Some((key, known_layouts.get(key)?)));
         let mut layouts = HashMap::new();
         let mut layout_keys = HashMap::new();
         let nonce = uuid::Uuid::new_v4().simple().to_string();
+        let mut next: Vec<(Label, Layout)> = Vec::new();
         for section in &document.sections {
-            let before = previous.and_then(|event| event.section(section.id.as_str()));
-            let layout = match before {
-                Some(before) => before.layout.followed_by(section),
+            let layout = match before(&section.id) {
+                Some((_, layout)) => layout.followed_by(section),
                 None => Layout::first(section),
             };
-            let unchanged = before.filter(|before| *before.layout == layout).zip(known_keys.get(&section.id));
+            next.push((section.id.clone(), layout));
+        }
+        // A section that goes leaves its numbers behind: whatever is called so again gets others.
+        for section in known_keys.keys().filter(|id| document.sections.iter().all(|section| section.id != **id)) {
+            if let Some((_, layout)) = before(section) {
+                next.push((section.clone(), layout.without_seats()));
+            }
+        }
+        for (section, layout) in next {
+            let unchanged = before(&section).filter(|(_, before)| ***before == layout);
             let key = match unchanged {
-                Some((_, key)) => key.clone(),
+                Some((key, _)) => key.clone(),
                 None => {
-                    let key = format!("{}#{version}#{nonce}", section.id);
+                    let key = format!("{section}#{version}#{nonce}");
                     let bytes = deflate(&layout.to_json());
                     if bytes.len() > MAX_LAYOUT_BYTES {
                         let reason = format!("is too large to store ({} of {MAX_LAYOUT_BYTES} bytes)", bytes.len());
-                        return Ok(Published::Invalid(Invalid::new(format!("sections.{}", section.id), reason)));
+                        return Ok(Published::Invalid(Invalid::new(format!("sections.{section}"), reason)));
                     }
                     self.put_layout(id, &key, bytes).await?;
                     key
                 }
             };
             layouts.insert(key.clone(), Arc::new(layout));
-            layout_keys.insert(section.id.clone(), key);
+            layout_keys.insert(section, key);
         }
         let stored = Stored { version, document: without_rows(document), layouts: layout_keys };
         if !self.put_event(id, &stored).await? {
@@ -286,15 +291,17 @@ fn summary(id: &EventId, document: &EventDocument) -> EventSummary {
     }
 }
 
-fn removed_seats(document: &EventDocument, previous: Option<&Event>) -> Vec<String> {
+/// The seats of `previous` that a document leaves out.
+pub fn removed_seats(document: &EventDocument, previous: &Event) -> Vec<Seat> {
     let mut removed = Vec::new();
-    for before in previous.iter().flat_map(|event| &event.sections) {
+    for before in &previous.sections {
         let after = document.sections.iter().find(|section| section.id == before.id);
         let gone: Vec<(&str, u32)> = match after {
             Some(section) => before.layout.removed_in(&Layout::first(section)),
             None => before.layout.seats().collect(),
         };
-        removed.extend(gone.into_iter().map(|(within, _)| format!("{}-{within}", before.id)));
+        let seat = |(within, number)| Seat { id: SeatId::of(&before.id, within), number };
+        removed.extend(gone.into_iter().map(seat));
     }
     removed
 }

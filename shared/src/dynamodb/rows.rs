@@ -238,6 +238,14 @@ impl ReservationRow {
         Self { extended: true, expires_at_ms, due_at, ..self.clone() }
     }
 
+    /// The chunk with further seats and another note, claimed at `at_ms`.
+    #[must_use]
+    pub fn with_more(&self, added: &[Seat], note: &str, at_ms: i64) -> Self {
+        let seats = self.seats.iter().chain(added).cloned().collect();
+        let changed = self.with_chunk(seats, |block| note.clone_into(&mut block.note));
+        Self { held_at_ms: at_ms, ..changed }
+    }
+
     /// The chunk with other seats and its block changed.
     #[must_use]
     pub fn with_chunk(&self, seats: Vec<Seat>, change: impl FnOnce(&mut Block)) -> Self {

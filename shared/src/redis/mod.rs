@@ -7,11 +7,13 @@
 //! - [`truth`]: what DynamoDB decided flows back.
 //! - [`moving`]: changes announced, and whether they were told.
 //! - [`sections`]: a request's seats as scripts take them.
+//! - [`blocking`]: seats on their way off sale.
 //! - [`bell`]: wakes whoever waits for it.
 //! - [`seat_map`]: sections as they are now.
 //! - [`loading`]: a publication made known; a cold section's state.
 
 pub mod bell;
+pub mod blocking;
 pub mod claims;
 pub mod keys;
 pub mod loading;

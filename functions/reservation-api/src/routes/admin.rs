@@ -1,20 +1,27 @@
 //! The organiser's routes. Each asks for [`Admin`], whatever the gateway has let through.
 
+use std::collections::HashSet;
+
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use shared::domain::Invalid;
 use shared::domain::document::EventDocument;
-use shared::domain::ids::EventId;
+use shared::domain::ids::{BlockId, EventId, SeatId};
+use shared::domain::json::from_json;
 
 use super::{Answer, Named, Parameters, body, event_id, header_value, json, parameters};
 use crate::caller::Admin;
 use crate::list::PageQuery;
+use crate::problem::Problem;
 use crate::publish::Expected;
-use crate::{App, list_of_event, publish, report, views};
+use crate::{App, block, list_of_event, publish, report, views};
 
 /// Largest body of the organiser, in bytes: 200,000 seats with labels of their own.
 const MAX_ADMIN_BODY: usize = 4 * 1024 * 1024;
+/// Longest note of a block, in characters.
+const MAX_NOTE: usize = 500;
 
 /// `PUT /admin/events/{event_id}`
 pub(super) async fn publish_event(
@@ -67,4 +74,43 @@ pub(super) async fn report(State(app): State<App>, _: Admin, event: Named) -> An
     let id = event_id(event)?;
     let refunds = report::refunds(&app, &id).await?;
     Ok(json(StatusCode::OK, &views::Report::new(id, refunds)))
+}
+
+/// What an organiser sends of a block.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BlockBody {
+    seats: Vec<SeatId>,
+    #[serde(default)]
+    note: String,
+}
+
+type Two = Result<Path<(String, String)>, PathRejection>;
+
+fn block_id(named: Two) -> Result<(EventId, BlockId), Problem> {
+    let Path((event, block)) = named.map_err(|_| Problem::EventNotFound)?;
+    Ok((EventId::parse(&event).map_err(|_| Problem::EventNotFound)?, BlockId::parse(&block)?))
+}
+
+/// `PUT /admin/events/{event_id}/blocks/{block_id}`
+pub(super) async fn put_block(State(app): State<App>, _: Admin, named: Two, request: Request) -> Answer {
+    let (event, block) = block_id(named)?;
+    let BlockBody { seats, note } = from_json(&body(request, MAX_ADMIN_BODY).await?)?;
+    if note.chars().count() > MAX_NOTE || note.chars().any(char::is_control) {
+        let reason = format!("must be at most {MAX_NOTE} characters, none of them control characters");
+        return Err(Invalid::new("note", reason).into());
+    }
+    let mut seen = HashSet::new();
+    if let Some((at, seat)) = seats.iter().enumerate().find(|(_, seat)| !seen.insert(*seat)) {
+        return Err(Invalid::new(format!("seats[{at}]"), format!("names {seat} a second time")).into());
+    }
+    let set = block::put(&app, &event, block.as_str(), &note, &seats).await?;
+    Ok(json(StatusCode::OK, &views::BlockView::new(block, note, set)))
+}
+
+/// `DELETE /admin/events/{event_id}/blocks/{block_id}`
+pub(super) async fn delete_block(State(app): State<App>, _: Admin, named: Two) -> Answer {
+    let (event, block) = block_id(named)?;
+    let set = block::put(&app, &event, block.as_str(), "", &[]).await?;
+    Ok(json(StatusCode::OK, &views::BlockView::new(block, String::new(), set)))
 }
