@@ -7,6 +7,7 @@ mod claims;
 mod events;
 mod expiry;
 mod harness;
+mod lifecycle;
 mod loading;
 mod locks;
 mod persist;

@@ -61,7 +61,12 @@ pub async fn confirm(app: &App, id: &ReservationId, payment: &Payment) -> Result
     for _ in 0..MAX_ROUNDS {
         match row.status.read_at(row.expires_at_ms, known.now_ms) {
             Status::Held => {}
-            Status::Expired => return expired(app, &known, row, payment).await,
+            Status::Expired => {
+                if !payment.rebook {
+                    known.remind(app, &row).await;
+                }
+                return expired(app, &known, row, payment).await;
+            }
             status => {
                 known.remind(app, &row).await;
                 return match status {
