@@ -5,7 +5,9 @@ use local::servers::ServerSet;
 use serde_json::json;
 use shared::clock;
 use shared::domain::ids::ReservationId;
-use shared::domain::reservation::Status;
+use shared::domain::reservation::{Status, Step};
+use shared::dynamodb::changes::Change;
+use shared::dynamodb::reservations::Repository;
 
 use super::{assert_unchanged, brief, counts, free_of_charge, mine, row, stored};
 use crate::harness::changing::{assert_answer, confirm, confirm_for_nothing, id_of, show};
@@ -20,6 +22,7 @@ on_both_sets!(
     what_is_not_decided_yet_is_not_confirmed_yet,
     a_hold_that_has_ended_is_not_confirmed_whether_or_not_the_job_came_by,
     a_hold_that_redis_never_heard_of_is_confirmed_by_its_row,
+    a_hold_that_has_lost_one_seat_is_neither_confirmed_nor_extended,
 );
 
 async fn a_payment_confirms_once_and_again_changes_nothing(set: ServerSet) {
@@ -82,7 +85,7 @@ async fn what_was_confirmed_before_its_hold_ended_is_never_expired(set: ServerSe
     let now_ms = clock::wall_ms();
     let request = asks("ever", "ada", &["A-1-1"], (now_ms - 100_000, now_ms - 20_000));
     let held = stored(&office, &request).await;
-    let repository = shared::dynamodb::reservations::Repository::new(office.table().await);
+    let repository = Repository::new(office.table().await);
     let in_time = request.expires_at_ms - 1;
     repository.confirm(&held, Some("payment-1"), in_time, Some(in_time)).await.unwrap();
     let before = office.scan().await;
@@ -152,15 +155,15 @@ async fn a_hold_that_has_ended_is_not_confirmed_whether_or_not_the_job_came_by(s
     assert_answer(&confirm(&payments, &id, "payment-1").await, 409, "hold-expired");
     // By the row's own condition as well, for who has looked a moment too early.
     let held = row(&office, &id).await;
-    let repository = shared::dynamodb::reservations::Repository::new(office.table().await);
+    let repository = Repository::new(office.table().await);
     let late = repository.confirm(&held, Some("payment-1"), held.expires_at_ms, Some(held.expires_at_ms)).await;
-    assert_eq!(late.unwrap(), shared::dynamodb::changes::Change::Refused(held));
+    assert_eq!(late.unwrap(), Change::Refused(held));
     assert_unchanged(&office, &before).await;
     assert_eq!(office.seat_status("ended", "A-1-1").await, "free");
 
     // Swept, it is the same.
     let held = row(&office, &id).await;
-    repository.end(&held, shared::domain::reservation::Step::Expire, clock::wall_ms()).await.unwrap();
+    repository.end(&held, Step::Expire, clock::wall_ms()).await.unwrap();
     assert_answer(&confirm(&payments, &id, "payment-1").await, 409, "hold-expired");
     assert_eq!(row(&office, &id).await.status, Status::Expired);
     office.close().await;
@@ -176,5 +179,23 @@ async fn a_hold_that_redis_never_heard_of_is_confirmed_by_its_row(set: ServerSet
     assert_answer(&confirm(&office.payments(), id, "payment-1").await, 200, "CONFIRMED");
     assert_eq!(row(&office, id).await.payment_reference.as_deref(), Some("payment-1"));
     assert_eq!(office.seat_status("unheard", "A-1-1").await, "sold");
+    office.close().await;
+}
+
+async fn a_hold_that_has_lost_one_seat_is_neither_confirmed_nor_extended(set: ServerSet) {
+    let office = Office::open(set).await;
+    let repository = Repository::new(office.table().await);
+    let old = stored(&office, &asks("lost", "ada", &["A-1-1", "A-1-2"], (1_000, 2_000))).await;
+    let heir = stored(&office, &asks("lost", "bob", &["A-1-2"], (2_000, 9_000))).await;
+    let before = office.scan().await;
+    // Whatever clock is believed: one that is behind, or none.
+    for now_ms in [Some(1_999), None] {
+        assert_eq!(repository.confirm(&old, Some("payment-1"), 1_999, now_ms).await.unwrap(), Change::Lost);
+    }
+    assert_eq!(repository.extend(&old, 5_000, 1_999).await.unwrap(), Change::Lost);
+    assert_unchanged(&office, &before).await;
+    assert!(matches!(repository.confirm(&heir, None, 2_500, Some(2_500)).await.unwrap(), Change::Done(_)));
+    // Nor does a second confirmation of a seat that is paid for go through.
+    assert_eq!(repository.confirm(&old, Some("payment-1"), 1_999, None).await.unwrap(), Change::Lost);
     office.close().await;
 }
