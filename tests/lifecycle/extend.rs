@@ -10,13 +10,14 @@ use shared::dynamodb::reservations::Repository;
 use super::{assert_unchanged, brief, claim, row, stored};
 use crate::harness::changing::{assert_answer, confirm, extend, id_of, show};
 use crate::harness::handmade::asks;
-use crate::harness::{Office, hall, on_both_sets, storm};
+use crate::harness::{Office, all_at_once, eventually, hall, on_both_sets, storm};
 
 on_both_sets!(
     a_hold_is_extended_once_in_the_table_and_in_redis,
     no_hold_is_extended_beyond_the_longest_there_is,
     where_nothing_can_be_added_a_hold_is_not_extended,
     only_a_live_hold_is_extended,
+    of_many_extensions_at_once_one_counts,
     a_hold_that_was_extended_neither_ends_nor_is_lost_when_its_first_end_passes,
 );
 
@@ -122,6 +123,8 @@ async fn a_hold_that_was_extended_neither_ends_nor_is_lost_when_its_first_end_pa
     // The SDK asks twice, and its second call meets its own first.
     assert_eq!(repository.extend(&first, now_ms + 500_000, in_time).await.unwrap(), Change::Done(longer.clone()));
     let before = office.scan().await;
+    // Another who saw the first row is too late, though the hold is alive.
+    assert_eq!(repository.extend(&first, now_ms + 900_000, in_time).await.unwrap(), Change::Refused(longer.clone()));
     office.system.expire().await.unwrap();
     assert_eq!(repository.end(&first, Step::Expire, now_ms).await.unwrap(), End::Unchanged(longer));
     assert_unchanged(&office, &before).await;
@@ -129,5 +132,31 @@ async fn a_hold_that_was_extended_neither_ends_nor_is_lost_when_its_first_end_pa
     let refused = repository.confirm(&first, Some("payment-1"), now_ms, Some(now_ms + 500_000)).await.unwrap();
     assert!(matches!(refused, Change::Refused(stored) if stored.extended));
     assert_answer(&confirm(&office.payments(), &request.reservation_id, "payment-1").await, 200, "CONFIRMED");
+    office.close().await;
+}
+
+async fn of_many_extensions_at_once_one_counts(set: ServerSet) {
+    let office = Office::open(set).await;
+    office.sells("rush", &extending(300, Some(3_000))).await;
+    let ada = office.customer("ada");
+    let id = office.holds(&ada, "rush", "k", &["A-1-1"]).await;
+    let first = row(&office, &id).await;
+    let asked = (0..8).map(|_| {
+        let (ada, id) = (ada.clone(), id.clone());
+        async move {
+            eventually("an answer that is none of a busy table's", || async {
+                let answer = extend(&ada, &id).await;
+                (answer.status != 503).then_some(answer)
+            })
+            .await
+        }
+    });
+    for answer in all_at_once(asked).await {
+        let (status, says) = if answer.status == 200 { (200, "HELD") } else { (409, "already-extended") };
+        assert_answer(&answer, status, says);
+    }
+    let then = row(&office, &id).await;
+    assert_eq!(then.expires_at_ms, first.expires_at_ms + 300_000);
+    assert_eq!(claim(&office, "rush", 0).await, Some((then.expires_at_ms, id.uuid().to_owned())));
     office.close().await;
 }

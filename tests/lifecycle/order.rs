@@ -16,11 +16,12 @@ use shared::redis::{Redis, keys};
 use super::{assert_unchanged, brief, row};
 use crate::harness::changing::{assert_answer, cancel, confirm, extend, rebook, show};
 use crate::harness::scripts::{Attempt, Scripts, request};
-use crate::harness::{Office, eventually, hall, on_both_sets, redis};
+use crate::harness::{Office, all_at_once, eventually, hall, on_both_sets, redis};
 
 on_both_sets!(
     a_change_whose_maker_died_stays_announced_until_it_is_settled_by_its_own_token,
     a_payment_asked_for_again_tells_redis_what_the_first_one_did_not,
+    payments_and_cancellations_at_once_leave_the_map_as_the_table_has_it,
     what_was_confirmed_and_not_told_is_confirmed_after_its_hold_would_have_ended,
 );
 
@@ -226,5 +227,38 @@ async fn what_was_confirmed_and_not_told_is_confirmed_after_its_hold_would_have_
     assert_answer(&rebook(&payments, &id, "payment-1").await, 200, "CONFIRMED");
     assert_answer(&confirm(&payments, &id, "payment-2").await, 409, "already-confirmed");
     assert_unchanged(&office, &before).await;
+    office.close().await;
+}
+
+async fn payments_and_cancellations_at_once_leave_the_map_as_the_table_has_it(set: ServerSet) {
+    const SEATS: usize = 12;
+    let office = Office::open(set).await;
+    let until = serde_json::json!("2098-05-01T00:00:00Z");
+    office.sells("both", &hall::with(hall::small(1, SEATS), "cancellable_until", until)).await;
+    let (ada, payments) = (office.customer("ada"), office.payments());
+    let mut holds = Vec::new();
+    for n in 1..=SEATS {
+        let seat = format!("A-1-{n}");
+        holds.push((office.holds(&ada, "both", &seat, &[&seat]).await, seat));
+    }
+    let asked =
+        holds.iter().flat_map(|(id, _)| [(ada.clone(), id.clone(), false), (payments.clone(), id.clone(), true)]);
+    let answers = all_at_once(asked.map(|(client, id, pays)| async move {
+        eventually("an answer that is none of a busy table's", || async {
+            let answer = if pays { confirm(&client, &id, "payment-1").await } else { cancel(&client, &id).await };
+            (answer.status != 503).then_some(answer)
+        })
+        .await
+    }));
+    for answer in answers.await {
+        assert!([200, 409].contains(&answer.status), "{}", answer.body);
+    }
+    let sight = Sight::of(&office).await;
+    for (id, seat) in holds {
+        // Whoever came first, the cancellation was possible.
+        assert_eq!((row(&office, &id).await.status, sight.announced(&id).await), (Status::Cancelled, None));
+        assert_eq!(office.seat_status("both", &seat).await, "free");
+    }
+    assert!(!office.scan().await.iter().any(|item| item.contains("pk=\"SEATS#")));
     office.close().await;
 }
