@@ -47,7 +47,7 @@ async fn status(office: &Office, request: &Request) -> Status {
 }
 
 fn done(report: Report) -> Expired {
-    let Report::Expire(done) = report;
+    let Report::Expire(done) = report else { panic!("{report:?}") };
     done
 }
 

@@ -3,14 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "what a test cannot go on without ends it where it is missing")]
 
 mod admin_list;
+mod best_seats;
 mod claims;
 mod events;
 mod expiry;
 mod harness;
+mod healing;
 mod lifecycle;
 mod loading;
 mod locks;
 mod persist;
+mod places;
 mod problems;
 mod produce_faults;
 mod publishing;
@@ -18,3 +21,4 @@ mod redis_faults;
 mod refusals;
 mod reservations;
 mod tidy;
+mod waiting;

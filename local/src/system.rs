@@ -30,7 +30,9 @@ use crate::servers::{ServerSet, Servers, StartError};
 const PARTITIONS: u32 = 6;
 /// Connections the API opens to Redis: it serves many requests at a time here, and a script is never pipelined.
 const API_REDIS_CONNECTIONS: usize = 8;
-/// How often the expiry job runs; the deployed schedule is a minute.
+/// The jobs that run by themselves.
+const TICKING: [&str; 2] = ["expire", "heal"];
+/// How often they run; the deployed schedule is a minute.
 const TICK: Duration = Duration::from_secs(1);
 /// Time a run of a job has.
 const JOB_TIMEOUT: Duration = Duration::from_secs(30);
@@ -235,12 +237,20 @@ impl System {
         }
     }
 
-    /// Runs the expiry job once, as the scheduler would.
+    /// Runs a job once, as the scheduler would.
+    ///
+    /// # Errors
+    /// What the job said.
+    pub async fn run_job(&self, job: &str) -> Result<Report, scheduled_jobs::JobError> {
+        run(&self.jobs, job).await
+    }
+
+    /// Runs the expiry job once.
     ///
     /// # Errors
     /// What the job said.
     pub async fn expire(&self) -> Result<Report, scheduled_jobs::JobError> {
-        run_job(&self.jobs, json!({ "job": "expire" }), clock::wall_ms(), Instant::now() + JOB_TIMEOUT).await
+        self.run_job("expire").await
     }
 
     /// Stops taking requests, then the event source, the jobs and the servers.
@@ -301,9 +311,15 @@ async fn tick(jobs: Jobs) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let deadline = Instant::now() + JOB_TIMEOUT;
-        if let Err(error) = run_job(&jobs, json!({ "job": "expire" }), clock::wall_ms(), deadline).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a job failed; the next tick runs it again");
+        for job in TICKING {
+            if let Err(error) = run(&jobs, job).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(job, error, "a job failed; the next tick runs it again");
+            }
         }
     }
+}
+
+async fn run(jobs: &Jobs, job: &str) -> Result<Report, scheduled_jobs::JobError> {
+    run_job(jobs, json!({ "job": job }), clock::wall_ms(), Instant::now() + JOB_TIMEOUT).await
 }

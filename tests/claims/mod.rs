@@ -1,7 +1,7 @@
 //! The claim script, on a real Redis: every answer it has, and that it takes all or nothing.
 //!
 //! [`give_back`]: what a definite failure undoes. [`truths`]: what DynamoDB decided flows back. [`model`]: random
-//! interleavings against a small model. [`memory`]: what all of it weighs. [`cost`]: what a request costs. [`control`]: that the
+//! interleavings against a small model; [`places`]: the same for places. [`memory`]: what all of it weighs. [`cost`]: what a request costs. [`control`]: that the
 //! storms see a claim without its guard.
 
 mod control;
@@ -9,6 +9,7 @@ mod cost;
 mod give_back;
 mod memory;
 mod model;
+mod places;
 mod truths;
 
 use serde_json::json;

@@ -25,3 +25,13 @@ pub fn with(mut document: Value, field: &str, value: Value) -> Value {
     document[field] = value;
     document
 }
+
+/// An event on sale with `places` places of a general section, `FLOOR`, beside section A of one row of four seats.
+pub fn standing(places: usize) -> Value {
+    let mut document = small(1, 4);
+    document["sections"] = json!([
+        { "id": "FLOOR", "name": "Floor", "kind": "general", "price_cents": 2800, "capacity": places },
+        { "id": "A", "name": "Stalls", "kind": "seated", "price_cents": 8900, "rows": [{ "id": "1", "seats": 4 }] },
+    ]);
+    document
+}

@@ -88,6 +88,24 @@ impl Scripts {
             .unwrap()
     }
 
+    /// Draws places of the section FLOOR for a customer, which must be granted.
+    pub async fn draw(&self, event: &Event, customer: &str, quantity: u32) -> Request {
+        match self.try_draw(event, customer, quantity).await {
+            Claimed::Granted { message, .. } => request(&message),
+            refused => panic!("{refused:?}"),
+        }
+    }
+
+    /// Draws places of the section FLOOR for a customer.
+    pub async fn try_draw(&self, event: &Event, customer: &str, quantity: u32) -> Claimed {
+        let attempt = Attempt::new(event, customer, "k", &[]);
+        let (draft, section) = (attempt.draft(event), event.section("FLOOR").unwrap());
+        let choice = Choice::Places { section, quantity, random: 0 };
+        let Attempt { id, customer, fingerprint, .. } = &attempt;
+        let claim = Claim { event, fresh: true, id, customer, fingerprint, choice, draft: &draft };
+        self.claims.claim(claim).await.unwrap()
+    }
+
     /// Claims what must be granted, and returns the message with the attempts.
     pub async fn granted(&self, event: &Event, attempt: &Attempt) -> (String, u32) {
         match self.claim(event, attempt).await {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use axum::http::Method;
 use local::client::{Answer, ApiClient};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -14,6 +15,17 @@ use super::{Office, all_at_once, eventually};
 pub async fn insist(client: &ApiClient, event: &str, key: &str, seats: &[&str]) -> Answer {
     eventually("an answer that is none of a loaded machine's", || async {
         let answer = client.reserve(event, key, seats).await.unwrap();
+        assert!(answer.status != 503 || answer.header("retry-after") == Some("1"), "{}", answer.body);
+        (answer.status != 503).then_some(answer)
+    })
+    .await
+}
+
+/// The same for any body.
+pub async fn insist_on(client: &ApiClient, event: &str, key: &str, body: &serde_json::Value) -> Answer {
+    let path = format!("/events/{event}/reservations");
+    eventually("an answer that is none of a loaded machine's", || async {
+        let answer = client.send(Method::POST, &path, &[("idempotency-key", key)], Some(body)).await.unwrap();
         assert!(answer.status != 503 || answer.header("retry-after") == Some("1"), "{}", answer.body);
         (answer.status != 503).then_some(answer)
     })

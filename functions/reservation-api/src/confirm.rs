@@ -56,9 +56,13 @@ pub async fn confirm(app: &App, id: &ReservationId, payment: &Payment) -> Result
             return Err(Refusal::Pending { id: id.clone() });
         }
     };
-    payment.may_confirm(row.amount_cents)?;
+    if let Err(forbidden) = payment.may_confirm(row.amount_cents) {
+        known.remind(app, &row).await;
+        return Err(forbidden);
+    }
     let mut patience = Patience::default();
     for _ in 0..MAX_ROUNDS {
+        payment.may_confirm(row.amount_cents)?;
         match row.status.read_at(row.expires_at_ms, known.now_ms) {
             Status::Held => {}
             Status::Expired => {
@@ -97,5 +101,11 @@ async fn expired(app: &App, known: &Known, row: ReservationRow, payment: &Paymen
     if payment.rebook {
         return Box::pin(rebook::rebook(app, known, row, payment)).await;
     }
-    Err(Refusal::expired(&row.reservation_id))
+    // Who has asked to book once more and now only asks again has paid all the same.
+    let id = row.reservation_id.rebooked();
+    let rebooked = app.repository.get(&id).await.map_err(|error| Refusal::unavailable(&id, error))?;
+    match rebooked.filter(|rebooked| rebooked.status == Status::Confirmed) {
+        Some(rebooked) if rebooked.payment_reference.as_deref() == payment.reference() => Ok(rebooked),
+        _ => Err(Refusal::expired(&row.reservation_id)),
+    }
 }

@@ -16,8 +16,8 @@ use crate::seat_map::{self, SeatMap};
 
 /// How old what is ranked may be.
 const RECENT: Duration = Duration::from_secs(1);
-/// How old it may be for somebody who was just told that it is out of date: a section is read no more often than this.
-const NEW: Duration = Duration::from_millis(50);
+/// How long a map stands at least, also where it has turned out to be out of date: a section is read no more often.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Sections remembered.
 const REMEMBERED: u64 = 2_000;
 
@@ -26,11 +26,20 @@ const REMEMBERED: u64 = 2_000;
 pub enum Freshness {
     /// At most [`RECENT`] old.
     Recent,
-    /// At most [`NEW`] old.
-    New,
+    /// Newer than the one that was read then, and was of no use.
+    NewerThan(Instant),
 }
 
-type Seen = Arc<Mutex<Option<(Instant, Arc<SeatMap>)>>>;
+/// A section as it was at a moment.
+#[derive(Clone)]
+pub struct View {
+    /// When it was read.
+    pub at: Instant,
+    /// The section.
+    pub map: Arc<SeatMap>,
+}
+
+type Seen = Arc<Mutex<Option<View>>>;
 
 /// The sections this process has read. Cheap to clone.
 #[derive(Clone)]
@@ -51,18 +60,18 @@ impl Halls {
         event: &Event,
         section: &Label,
         freshness: Freshness,
-    ) -> Result<Arc<SeatMap>, Refusal> {
-        let oldest = match freshness {
-            Freshness::Recent => RECENT,
-            Freshness::New => NEW,
-        };
+    ) -> Result<View, Refusal> {
         let seen = self.seen.get_with((event.id.clone(), section.clone()), Seen::default);
         let mut seen = seen.lock().await;
-        if let Some((at, map)) = seen.as_ref()
-            && at.elapsed() <= oldest
-            && map.event.version >= event.version
-        {
-            return Ok(Arc::clone(map));
+        if let Some(view) = seen.as_ref() {
+            let is_new = match freshness {
+                Freshness::Recent => view.at.elapsed() <= RECENT,
+                Freshness::NewerThan(tried) => view.at > tried,
+            };
+            if is_new && view.map.event.version >= event.version {
+                return Ok(view.clone());
+            }
+            tokio::time::sleep_until(view.at + PAUSE).await;
         }
         let read = seat_map::seat_map(app, &event.id, Some(section.as_str())).await;
         let map = Arc::new(read.map_err(|refusal| match refusal {
@@ -70,7 +79,8 @@ impl Halls {
             seat_map::Refusal::SectionNotFound | seat_map::Refusal::SectionRequired => Refusal::SectionNotFound,
             seat_map::Refusal::Unavailable(source) => Refusal::unavailable(None, source),
         })?);
-        *seen = Some((Instant::now(), Arc::clone(&map)));
-        Ok(map)
+        let view = View { at: Instant::now(), map };
+        *seen = Some(view.clone());
+        Ok(view)
     }
 }

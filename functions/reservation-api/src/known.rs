@@ -61,6 +61,7 @@ impl Refusal {
 
 /// How a reservation is known.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a request has one, and moves it twice")]
 pub enum State {
     /// Accepted, and nothing stored yet.
     Pending(Request),

@@ -21,6 +21,7 @@ mod list;
 mod list_of_event;
 mod mine;
 mod order;
+mod prefer;
 mod problem;
 mod publish;
 mod rebook;
@@ -31,6 +32,7 @@ mod routes;
 mod seat_map;
 mod show;
 mod views;
+mod wait;
 mod warm;
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use shared::dynamodb::events::Events;
 use shared::dynamodb::reservations::Repository;
 use shared::kafka::RequestLog;
 use shared::redis::Redis;
+use shared::redis::bell::Bells;
 use shared::redis::claims::Claims;
 use shared::redis::loading::Loading;
 use shared::redis::records::Records;
@@ -53,6 +56,8 @@ use tower::ServiceExt;
 use catalogue::Catalogue;
 use hall::Halls;
 pub use routes::router;
+use wait::Waiters;
+pub use wait::{MAX_WAITERS, Polling};
 use warm::Warmer;
 
 /// Answers one invocation: the router's answer, whole, as the runtime takes it.
@@ -82,6 +87,7 @@ pub struct App {
     catalogue: Catalogue,
     halls: Halls,
     warmer: Warmer,
+    waiters: Waiters,
     redis: Redis,
     log: Arc<dyn RequestLog>,
     requests_topic: String,
@@ -111,6 +117,7 @@ impl App {
             catalogue: Catalogue::new(events.clone()),
             halls: Halls::new(),
             warmer: Warmer::new(redis.clone(), repository.clone(), events.clone()),
+            waiters: Waiters::new(Bells::new(redis.clone()), Records::new(redis.clone())),
             repository,
             events,
             redis,
@@ -118,6 +125,18 @@ impl App {
             requests_topic: config.kafka.topics.requests.clone(),
             min_hold_seconds: config.min_hold_seconds,
         }
+    }
+
+    /// The same with another pace of looking for an outcome that no bell has announced. For tests.
+    #[must_use]
+    pub fn polling(mut self, polling: Polling) -> Self {
+        self.waiters.polling = polling;
+        self
+    }
+
+    /// How many requests wait for an outcome now.
+    pub fn waiting(&self) -> usize {
+        self.waiters.waiting()
     }
 
     /// Writes DynamoDB's answer into Redis, for whoever has it in hand. Failing to is only worth a line: the claim ends

@@ -7,10 +7,11 @@ use shared::domain::event::{Event, Seat, Section};
 use shared::domain::ids::{Label, SeatId};
 use shared::domain::money::Cents;
 use shared::redis::seat_map::{Availability, SectionState};
+use tokio::time::Instant;
 
 use crate::App;
 use crate::best::{self, Adjacent};
-use crate::hall::Freshness;
+use crate::hall::{Freshness, View};
 use crate::reserve::{Refusal, Wish};
 
 /// What is to be claimed, and what it costs.
@@ -31,6 +32,8 @@ pub enum Pick {
         section: Label,
         /// The best first.
         options: Vec<Vec<Seat>>,
+        /// When the section was read.
+        seen_at: Instant,
         /// Why there is no option.
         otherwise: Option<Refusal>,
     },
@@ -44,7 +47,7 @@ pub enum Pick {
 }
 
 /// Makes an order of a wish. `event` moves on to the publication that the section's map was read under, where one was.
-pub async fn order(app: &App, event: &mut Arc<Event>, wish: &Wish, is_first_round: bool) -> Result<Order, Refusal> {
+pub async fn order(app: &App, event: &mut Arc<Event>, wish: &Wish, freshness: Freshness) -> Result<Order, Refusal> {
     let (label, quantity, adjacent) = match wish {
         Wish::Seats(seats) => return named(event, seats),
         Wish::Section { section, quantity, adjacent } => (section, *quantity, *adjacent),
@@ -56,13 +59,12 @@ pub async fn order(app: &App, event: &mut Arc<Event>, wish: &Wish, is_first_roun
             pick: Pick::Places { section: label.clone(), quantity },
         });
     }
-    let freshness = if is_first_round { Freshness::Recent } else { Freshness::New };
-    let map = app.halls.section(app, event, label, freshness).await?;
+    let View { at: seen_at, map } = app.halls.section(app, event, label, freshness).await?;
     *event = Arc::clone(&map.event);
     let (section, state) = map.sections().next().ok_or(Refusal::SectionNotFound)?;
     let options = best_seats(section, state, quantity, adjacent);
     let otherwise = options.is_empty().then(|| why_none(section, state, quantity));
-    let pick = Pick::Best { section: label.clone(), options, otherwise };
+    let pick = Pick::Best { section: label.clone(), options, seen_at, otherwise };
     Ok(Order { amount: times(section.price, quantity)?, pick })
 }
 
@@ -91,15 +93,32 @@ fn times(price: Cents, quantity: u32) -> Result<Cents, Refusal> {
 
 /// The best options for so many seats of a section as it was seen.
 pub fn best_seats(section: &Section, state: &SectionState, quantity: u32, adjacent: Adjacent) -> Vec<Vec<Seat>> {
-    let rows: Vec<Vec<(&str, u32)>> = section.layout.seats_by_row().collect();
-    let is_free = |seat: &(&str, u32)| state.seat(seat.1) == Availability::Free;
+    let rows: Vec<Vec<Option<(&str, u32)>>> = section.layout.seats_by_row().map(with_aisles).collect();
+    let is_free = |seat: &Option<(&str, u32)>| seat.is_some_and(|(_, number)| state.seat(number) == Availability::Free);
     let free: Vec<Vec<bool>> = rows.iter().map(|row| row.iter().map(is_free).collect()).collect();
-    let seat = |(within, number): &(&str, u32)| Seat { id: SeatId::of(&section.id, within), number: *number };
+    let seat = |(within, number): (&str, u32)| Seat { id: SeatId::of(&section.id, within), number };
     let ranked = best::rank(&free, quantity as usize, adjacent, &mut rand::rng());
     let seats = |runs: Vec<best::Run>| {
-        runs.iter().flat_map(|run| rows[run.row][run.first..run.first + run.length].iter().map(seat)).collect()
+        let positions = runs.iter().flat_map(|run| &rows[run.row][run.first..run.first + run.length]);
+        positions.flatten().copied().map(seat).collect()
     };
     ranked.into_iter().map(seats).collect()
+}
+
+/// A row with a gap (`None`) where its numbers leave one out: 101, 102, 110 is an aisle behind 102, and 1, 3, 5 is none,
+/// since that row goes by twos. Seats whose labels are no numbers stand as close as they are listed.
+fn with_aisles(row: Vec<(&str, u32)>) -> Vec<Option<(&str, u32)>> {
+    let label = |(within, _): &(&str, u32)| within.rsplit('-').next().and_then(|label| label.parse::<u32>().ok());
+    let step = |pair: &[(&str, u32)]| Some(label(&pair[0])?.abs_diff(label(&pair[1])?));
+    let usual = row.windows(2).filter_map(step).min().unwrap_or(1);
+    let mut with_aisles = Vec::with_capacity(row.len());
+    for (at, seat) in row.iter().enumerate() {
+        if at > 0 && step(&row[at - 1..=at]).is_some_and(|step| step > usual) {
+            with_aisles.push(None);
+        }
+        with_aisles.push(Some(*seat));
+    }
+    with_aisles
 }
 
 /// Held seats may come back; only what is sold or blocked makes a section sold out.
@@ -112,5 +131,23 @@ fn why_none(section: &Section, state: &SectionState, quantity: u32) -> Refusal {
         Refusal::Contended { free: Some(counts.free), id: None }
     } else {
         Refusal::NoAdjacentSeats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_left_out_is_an_aisle_by_the_rows_own_step() {
+        let row = |labels: &[&'static str]| -> Vec<Option<&'static str>> {
+            let seats = labels.iter().copied().zip(0..).collect();
+            with_aisles(seats).into_iter().map(|seat| seat.map(|(within, _)| within)).collect()
+        };
+        assert_eq!(row(&["C-104", "C-105", "C-110"]), [Some("C-104"), Some("C-105"), None, Some("C-110")]);
+        assert_eq!(row(&["A-1", "A-3", "A-5"]), [Some("A-1"), Some("A-3"), Some("A-5")]);
+        assert_eq!(row(&["A-12", "A-11", "A-8"]), [Some("A-12"), Some("A-11"), None, Some("A-8")]);
+        assert_eq!(row(&["BAR-S1", "BAR-S4"]), [Some("BAR-S1"), Some("BAR-S4")]);
+        assert_eq!(row(&["A-1"]), [Some("A-1")]);
     }
 }

@@ -1,14 +1,16 @@
 //! Refusals as callers see them: RFC 9457 problems with a stable `type` slug. The only file that knows HTTP status codes
 //! of refusals. What is internal goes into the log, once, here.
 
+mod fields;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shared::domain::Invalid;
-use shared::domain::ids::{ReservationId, SeatId};
+use shared::domain::ids::ReservationId;
 
-use crate::{known, list, list_of_event, mine, publish, report, reserve, seat_map, show, views};
+use crate::{known, list, list_of_event, mine, publish, report, reserve, seat_map, show};
 
 /// Seconds after which a refused caller may try again.
 const RETRY_AFTER: u32 = 1;
@@ -130,8 +132,8 @@ impl Problem {
             Self::SeatsInUse(seats) => {
                 fields.insert("seats".into(), json!(seats));
             }
-            Self::Reserve(refusal) => reserve_fields(refusal, &mut fields),
-            Self::Change(refusal) => change_fields(refusal, &mut fields),
+            Self::Reserve(refusal) => fields::reserve_fields(refusal, &mut fields),
+            Self::Change(refusal) => fields::change_fields(refusal, &mut fields),
             _ => {}
         }
         fields
@@ -201,80 +203,6 @@ fn change_kind(refusal: &known::Refusal) -> Kind {
         Refusal::AlreadyExtended { .. } => Kind(CONFLICT, "already-extended", "The hold was extended before"),
         Refusal::NotExtendable { .. } => Kind(CONFLICT, "not-extendable", "The hold cannot be extended"),
         Refusal::Unavailable { .. } => unavailable(),
-    }
-}
-
-fn change_fields(refusal: &known::Refusal, fields: &mut Map<String, Value>) {
-    use known::Refusal;
-    let id = match refusal {
-        Refusal::NotFound | Refusal::Forbidden => return,
-        Refusal::HoldExpired { id, alternatives } => {
-            if !alternatives.is_empty() {
-                fields.insert("alternatives".into(), json!(alternatives));
-            }
-            id
-        }
-        Refusal::Pending { id }
-        | Refusal::NotHeld { id }
-        | Refusal::NotCancellable { id }
-        | Refusal::AlreadyConfirmed { id }
-        | Refusal::AlreadyExtended { id }
-        | Refusal::NotExtendable { id }
-        | Refusal::Unavailable { id, .. } => id,
-    };
-    fields.insert("reservation_id".into(), json!(id));
-}
-
-fn reserve_fields(refusal: &reserve::Refusal, fields: &mut Map<String, Value>) {
-    use reserve::Refusal;
-    let id: Option<&ReservationId> = match refusal {
-        Refusal::SeatsTaken { id, taken, held_by_you } => {
-            fields.insert("taken".into(), json!(taken));
-            if !held_by_you.is_empty() {
-                fields.insert("held_by_you".into(), json!(held_by_you));
-            }
-            id.as_ref()
-        }
-        Refusal::LimitReached { limit, id } => {
-            if let Some(limit) = limit {
-                fields.insert("limit".into(), json!(limit));
-            }
-            id.as_ref()
-        }
-        Refusal::SaleNotOpen { opens_at_ms, id } => {
-            if let Some(ms) = opens_at_ms {
-                fields.insert("opens_at".into(), json!(views::moment(*ms)));
-            }
-            id.as_ref()
-        }
-        Refusal::SeatsNotFound(seats) => {
-            fields.insert("seats".into(), json!(seats.iter().map(SeatId::as_str).collect::<Vec<_>>()));
-            None
-        }
-        Refusal::PlaceChosen(_) => {
-            fields.insert("field".into(), json!("seats"));
-            None
-        }
-        Refusal::SaleClosed { id } | Refusal::TooManyAttempts { id } | Refusal::Unavailable { id, .. } => id.as_ref(),
-        Refusal::Contended { free, id } => {
-            if let Some(free) = free {
-                fields.insert("free".into(), json!(free));
-            }
-            id.as_ref()
-        }
-        Refusal::SoldOut { left } => {
-            fields.insert("left".into(), json!(left));
-            None
-        }
-        Refusal::Lapsed { id } | Refusal::NotHeld { id } | Refusal::HoldExpired { id } => Some(id),
-        Refusal::EventNotFound
-        | Refusal::SectionNotFound
-        | Refusal::NoAdjacentSeats
-        | Refusal::SalePaused
-        | Refusal::KeyReused => None,
-    };
-    if let Some(id) = id {
-        fields.insert("reservation_id".into(), json!(id));
     }
 }
 

@@ -15,7 +15,7 @@ use shared::redis::claims::{Choice, Claim, Claimed};
 
 use crate::best::Adjacent;
 use crate::confirm::Payment;
-use crate::hall::Freshness;
+use crate::hall::{Freshness, View};
 use crate::known::{Known, MAX_ROUNDS, Patience, Refusal};
 use crate::{App, fingerprint, order};
 
@@ -32,7 +32,9 @@ pub async fn rebook(
         return answer(app, &known.event, &old, stored, payment).await;
     }
     // A look in the hold's last moments has kept its claim for a while: it must not stand in the way of its own seats.
-    app.correct(&old, &[]).await;
+    if old.status.read_at(old.expires_at_ms, known.now_ms) == Status::Expired {
+        app.correct(&old, &[]).await;
+    }
     let stored = match claim(app, Arc::clone(&known.event), &old, &id).await? {
         Ok(request) => book(app, old.clone(), &request, payment).await?,
         Err((reason, taken)) => {
@@ -129,7 +131,7 @@ async fn book(
     let held = Decision::plain(Outcome::Held);
     let new = old.rebooking(id, held, request.held_at_ms, request.expires_at_ms);
     let new = new.confirmed(payment.reference(), request.held_at_ms);
-    let mut patience = Patience::default();
+    let (mut patience, mut swept) = (Patience::default(), false);
     for _ in 0..MAX_ROUNDS {
         let (reason, seen) = match app.repository.rebook(&old, &new, request.max_per_customer).await {
             Ok(Rebook::Stored(stored)) => return Ok(stored),
@@ -140,6 +142,13 @@ async fn book(
             // Somebody has confirmed or cancelled it in the meantime.
             Ok(Rebook::Refused(_)) => (Reason::Lapsed, Vec::new()),
             Ok(Rebook::Taken(seen)) => (Reason::SeatsTaken, seen),
+            Ok(Rebook::LimitReached) if !swept => {
+                let event = id.event();
+                let ended = app.repository.end_what_ran_out(&event, &old.customer, request.held_at_ms).await;
+                ended.map_err(|error| Refusal::unavailable(id, error))?;
+                swept = true;
+                continue;
+            }
             Ok(Rebook::LimitReached) => (Reason::LimitReached, Vec::new()),
             Err(error) => {
                 if patience.again(&error).await {
@@ -190,7 +199,8 @@ async fn alternatives(app: &App, event: &Event, old: &ReservationRow) -> Vec<Vec
     if first.id.is_place() || old.seats.iter().any(|seat| seat.id.section() != first.id.section()) {
         return Vec::new();
     }
-    let Ok(map) = app.halls.section(app, event, &section.id, Freshness::New).await else { return Vec::new() };
+    let seen = app.halls.section(app, event, &section.id, Freshness::Recent).await;
+    let Ok(View { map, .. }) = seen else { return Vec::new() };
     let Some((section, state)) = map.sections().next() else { return Vec::new() };
     let quantity = u32::try_from(old.seats.len()).unwrap_or(0);
     let options = order::best_seats(section, state, quantity, Adjacent::Preferred);

@@ -13,6 +13,7 @@ use shared::message::{CORRELATION_ID, Draft, Request, Terms};
 use shared::redis::claims::{Choice, Claim, Claimed};
 
 use crate::best::Adjacent;
+use crate::hall::Freshness;
 use crate::order::{self, Order, Pick};
 use crate::retry::{self, Retry};
 use crate::{App, fingerprint};
@@ -53,7 +54,8 @@ pub enum Wish {
 }
 
 impl Wish {
-    fn fingerprint(&self) -> String {
+    /// Tells another body under the same key.
+    pub fn fingerprint(&self) -> String {
         match self {
             Wish::Seats(seats) => fingerprint::of_seats(seats),
             Wish::Section { section, quantity, adjacent } => fingerprint::of_section(section, *quantity, *adjacent),
@@ -63,6 +65,7 @@ impl Wish {
 
 /// What was promised.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "a request has one, and moves it twice")]
 pub enum Reserved {
     /// Claimed and remembered; DynamoDB decides next.
     Accepted {
@@ -133,10 +136,10 @@ pub async fn reserve(app: &App, asked: &Reserve) -> Result<Reserved, Refusal> {
     let unavailable = |error| Refusal::unavailable(Some(&id), error);
     let known = app.catalogue.get(&asked.event_id).await.map_err(unavailable)?;
     let mut event = known.ok_or(Refusal::EventNotFound)?;
-    let (mut fresh, mut best_rounds) = (false, 0);
+    let (mut fresh, mut best_rounds, mut freshness) = (false, 0, Freshness::Recent);
 
     for _ in 0..MAX_ROUNDS {
-        let order = match order::order(app, &mut event, &asked.wish, best_rounds == 0).await {
+        let order = match order::order(app, &mut event, &asked.wish, freshness).await {
             Err(missing @ (Refusal::SeatsNotFound(_) | Refusal::SectionNotFound)) => {
                 match app.catalogue.look_again(&event).await.map_err(unavailable)? {
                     Some(newer) if newer.version > event.version => {
@@ -190,8 +193,10 @@ pub async fn reserve(app: &App, asked: &Reserve) -> Result<Reserved, Refusal> {
                 match order.pick {
                     // Nothing was tried: the map itself says why.
                     Pick::Best { otherwise: Some(refusal), .. } => return Err(refusal),
-                    _ if best_rounds == MAX_BEST_ROUNDS => return Err(Refusal::Contended { free: None, id: None }),
-                    _ => {}
+                    Pick::Best { seen_at, .. } if best_rounds < MAX_BEST_ROUNDS => {
+                        freshness = Freshness::NewerThan(seen_at);
+                    }
+                    _ => return Err(Refusal::Contended { free: None, id: None }),
                 }
             }
             refused => return Err(refusal(refused, &id, &asked.wish)),

@@ -73,7 +73,7 @@ impl Retry<'_> {
     }
 
     /// What a stored reservation answers. The row has the last word on what the key stands for, too.
-    fn answer(&self, row: ReservationRow) -> Result<Reserved, Refusal> {
+    pub fn answer(&self, row: ReservationRow) -> Result<Reserved, Refusal> {
         if row.fingerprint != self.fingerprint {
             return Err(Refusal::KeyReused);
         }

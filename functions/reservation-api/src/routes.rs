@@ -20,7 +20,8 @@ use crate::caller::Caller;
 use crate::list::PageQuery;
 use crate::problem::Problem;
 use crate::show::Shown;
-use crate::{App, fingerprint, list, mine, seat_map, show, views};
+use crate::wait::{Began, Wait};
+use crate::{App, fingerprint, list, mine, prefer, seat_map, views, wait};
 
 /// Largest body of a customer, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -71,14 +72,37 @@ async fn health() -> Response {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
 }
 
-/// `GET /reservations/{reservation_id}`
-async fn show_reservation(State(app): State<App>, caller: Caller, id: Named) -> Answer {
+/// An answer or refusal, with the preference that was heeded.
+fn applied(answer: Answer, waited: Option<Wait>) -> Response {
+    let mut response = answer.into_response();
+    if let Some(wait) = waited {
+        prefer::applied(response.headers_mut(), wait.seconds);
+    }
+    response
+}
+
+/// `GET /reservations/{reservation_id}[?wait=]`
+async fn show_reservation(
+    State(app): State<App>,
+    began: Began,
+    caller: Caller,
+    id: Named,
+    query: Parameters<WaitParameters>,
+) -> Answer {
     let id = reservation_id(id)?;
-    let view = match show::show(&app, &caller.customer, &id).await? {
+    let seconds = parameters(query)?.wait.as_deref().map(prefer::asked).transpose()?;
+    let wait = seconds.and_then(|seconds| Wait::new(seconds, began));
+    let (shown, waited) = wait::show(&app, &caller.customer, &id, wait).await;
+    let answer = shown.map_err(Problem::from).map(|shown| match shown {
         Shown::Pending(request) => views::Reservation::pending(request),
         Shown::Stored(row, status) => views::Reservation::stored(row, status),
-    };
-    Ok(json(StatusCode::OK, &view))
+    });
+    Ok(applied(answer.map(|view| json(StatusCode::OK, &view)), waited))
+}
+
+#[derive(Deserialize)]
+struct WaitParameters {
+    wait: Option<String>,
 }
 
 /// `GET /events/{event_id}/seats/mine`

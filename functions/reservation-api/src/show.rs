@@ -9,6 +9,7 @@ use crate::App;
 
 /// What is known of a reservation.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a request has one, and moves it twice")]
 pub enum Shown {
     /// Accepted, and nothing stored yet.
     Pending(Request),

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use rand::Rng;
 use shared::domain::ids::SeatId;
-use shared::domain::reservation::{Decision, Outcome, Reason, Step};
+use shared::domain::reservation::{Decision, Outcome, Reason};
 use shared::dynamodb::StoreError;
-use shared::dynamodb::reads::MAX_PAGE;
 use shared::dynamodb::reservations::Hold;
 use shared::dynamodb::rows::{ReservationRow, SeatItem};
 use shared::message::Request;
@@ -18,8 +17,6 @@ use crate::Persist;
 /// First and longest pause before a busy table is asked again; the pause is drawn at random below a doubling bound.
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Pages of a customer's reservations, of 100 each, that are looked through for holds that ran out: more than a person has.
-const MAX_PAGES: usize = 5;
 
 /// What was decided, and what was seen on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +70,8 @@ async fn attempt(persist: &Persist, request: &Request) -> Result<Decided, StoreE
     let mut held = persist.repository.hold(request).await?;
     if held == Hold::LimitReached {
         // What this customer let run out still counts until somebody ends it; nobody may be refused for that.
-        end_what_ran_out(persist, request).await?;
+        let event = request.reservation_id.event();
+        persist.repository.end_what_ran_out(&event, &request.customer, request.held_at_ms).await?;
         held = persist.repository.hold(request).await?;
     }
     match held {
@@ -100,26 +98,4 @@ async fn reject(
     // An adopted row of a hold owns its seats whatever was seen of them before.
     let seen = if row.outcome == Outcome::Held { Vec::new() } else { seen };
     Ok(Decided { row, seen })
-}
-
-/// Expires the holds of this customer that had ended when the claim was granted, among the newest [`MAX_PAGES`] pages.
-async fn end_what_ran_out(persist: &Persist, request: &Request) -> Result<(), StoreError> {
-    let event = request.reservation_id.event();
-    let mut after = None;
-    for _ in 0..MAX_PAGES {
-        let page = persist.repository.of_customer(&request.customer, MAX_PAGE, after).await?;
-        let ran_out = page.rows.iter().filter(|row| {
-            row.reservation_id.event() == event
-                && row.status.after(Step::Expire).is_some()
-                && row.expires_at_ms <= request.held_at_ms
-        });
-        for row in ran_out {
-            persist.repository.end(row, Step::Expire, request.held_at_ms).await?;
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    Ok(())
 }

@@ -1,19 +1,24 @@
 //! The scheduled function: EventBridge Scheduler names a job, and one run of it is done, before the deadline.
 //!
 //! - [`expire`]: ends holds that have run out.
+//! - [`heal`]: tells Redis what a change announced there has come to, where its maker did not.
 
 mod expire;
+mod heal;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::config::Config;
+use shared::dynamodb::events::Events;
 use shared::dynamodb::reservations::Repository;
 use shared::dynamodb::{StoreError, Table};
 use shared::redis::Redis;
+use shared::redis::moving::Moving;
 use shared::redis::truth::Truths;
 use tokio::time::Instant;
 
 pub use expire::Expired;
+pub use heal::Healed;
 
 /// What the scheduler sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -21,6 +26,8 @@ pub use expire::Expired;
 pub enum Job {
     /// End holds that have run out.
     Expire,
+    /// Tell Redis of changes whose makers did not.
+    Heal,
 }
 
 /// What a run did.
@@ -29,6 +36,8 @@ pub enum Job {
 pub enum Report {
     /// Of `expire`.
     Expire(Expired),
+    /// Of `heal`.
+    Heal(Healed),
 }
 
 /// Why a run was not done.
@@ -56,7 +65,9 @@ impl From<JobError> for lambda_runtime::Diagnostic {
 #[derive(Clone)]
 pub struct Jobs {
     repository: Repository,
+    events: Events,
     redis: Redis,
+    moving: Moving,
     truths: Truths,
 }
 
@@ -73,7 +84,13 @@ impl Jobs {
 
     /// Puts the function together from connections the caller has opened.
     pub fn new(redis: Redis, table: Table) -> Self {
-        Self { repository: Repository::new(table), truths: Truths::new(redis.clone()), redis }
+        Self {
+            repository: Repository::new(table.clone()),
+            events: Events::new(table),
+            moving: Moving::new(redis.clone()),
+            truths: Truths::new(redis.clone()),
+            redis,
+        }
     }
 }
 
@@ -86,6 +103,7 @@ pub async fn run_job(jobs: &Jobs, payload: Value, wall_ms: i64, deadline: Instan
     let report = match job {
         // Boxed: the compiler cannot lay out the whole depth of it in one piece.
         Job::Expire => Report::Expire(Box::pin(expire::expire(jobs, wall_ms, deadline)).await?),
+        Job::Heal => Report::Heal(Box::pin(heal::heal(jobs, deadline)).await?),
     };
     tracing::info!(?report, "job done");
     Ok(report)

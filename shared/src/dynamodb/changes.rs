@@ -5,15 +5,19 @@ use aws_sdk_dynamodb::types::{
     CancellationReason, ConditionCheck, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 
+use super::reads::MAX_PAGE;
 use super::reservations::Repository;
 use super::rows::{ReservationRow, SeatItem, SeatItemState};
 use super::transaction::{Taking, build, busy, failed, number, refused_item, refused_row, seats, text};
 use super::{StoreError, keys};
 use crate::domain::event::Seat;
+use crate::domain::ids::{CustomerId, EventId};
 use crate::domain::reservation::{Status, Step};
 
 /// Transactions one `end` may need: it drops the seats others have taken over, all it learns of at a time.
 const MAX_END_ROUNDS: usize = 4;
+/// Pages of a customer's reservations, of 100 each, that are looked through for holds that ran out: more than a person has.
+const MAX_PAGES: usize = 5;
 
 /// What ending a reservation says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,10 +66,12 @@ impl Repository {
         now_ms: Option<i64>,
     ) -> Result<Change, StoreError> {
         let confirmed = row.confirmed(reference, confirmed_at_ms);
-        let mut condition = "#status = :held AND seats = :seats".to_owned();
+        // The amount too: what is paid is what is stored, whatever a record made of a later body says.
+        let mut condition = "#status = :held AND seats = :seats AND amount_cents = :amount".to_owned();
         let mut update = self
             .update_row(&row.reservation_id)
             .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":amount", number(row.amount_cents.get()))
             .expression_attribute_values(":confirmed", text(Status::Confirmed.as_str()))
             .expression_attribute_values(":held", text(Status::Held.as_str()))
             .expression_attribute_values(":at", number(confirmed_at_ms))
@@ -175,6 +181,36 @@ impl Repository {
         }
         let source = "a reservation's seats kept changing hands while it was ended".into();
         Err(StoreError::Busy { code: "Contended".into(), source })
+    }
+
+    /// Expires the holds of a customer that had ended at `now_ms`, among his newest [`MAX_PAGES`] pages: they count towards
+    /// his limit until somebody ends them, and nobody may be refused for that.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer; calling again is safe.
+    pub async fn end_what_ran_out(
+        &self,
+        event: &EventId,
+        customer: &CustomerId,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let mut after = None;
+        for _ in 0..MAX_PAGES {
+            let page = self.of_customer(customer, MAX_PAGE, after).await?;
+            let ran_out = page.rows.iter().filter(|row| {
+                row.reservation_id.event() == *event
+                    && row.status.after(Step::Expire).is_some()
+                    && row.expires_at_ms <= now_ms
+            });
+            for row in ran_out {
+                self.end(row, Step::Expire, now_ms).await?;
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn move_status(&self, row: &ReservationRow, to: Status, now_ms: i64) -> Result<TransactWriteItem, StoreError> {

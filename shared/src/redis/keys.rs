@@ -73,7 +73,7 @@ pub fn section_patterns(event: &EventId) -> [String; 5] {
     section_keys(event, "%s")
 }
 
-/// The record of a reservation.
+/// The record of a reservation; also the channel on which the bell rings when it has an outcome.
 pub fn record(id: &ReservationId) -> String {
     key(&id.event(), &format!("r:{}", id.uuid()))
 }

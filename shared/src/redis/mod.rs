@@ -7,9 +7,11 @@
 //! - [`truth`]: what DynamoDB decided flows back.
 //! - [`moving`]: changes announced, and whether they were told.
 //! - [`sections`]: a request's seats as scripts take them.
+//! - [`bell`]: wakes whoever waits for it.
 //! - [`seat_map`]: sections as they are now.
 //! - [`loading`]: a publication made known; a cold section's state.
 
+pub mod bell;
 pub mod claims;
 pub mod keys;
 pub mod loading;
@@ -19,9 +21,10 @@ pub mod seat_map;
 mod sections;
 pub mod truth;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use fred::clients::Pool;
+use fred::clients::{Client, Pool};
 use fred::error::{Error as FredError, ErrorKind};
 use fred::interfaces::{ClientLike, KeysInterface, LuaInterface};
 use fred::types::config::{Config, ReconnectPolicy, UnresponsiveConfig};
@@ -94,6 +97,7 @@ pub(crate) use script;
 #[derive(Clone)]
 pub struct Redis {
     pool: Pool,
+    builder: Arc<Builder>,
 }
 
 impl Redis {
@@ -107,7 +111,8 @@ impl Redis {
         config.fail_fast = false;
         let mut policy = ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2);
         policy.set_jitter(RECONNECT_JITTER_MS);
-        let pool = Builder::from_config(config)
+        let mut builder = Builder::from_config(config);
+        builder
             .with_performance_config(|performance| performance.default_command_timeout = COMMAND_TIMEOUT)
             .with_connection_config(|connection| {
                 connection.connection_timeout = CONNECTION_TIMEOUT;
@@ -119,14 +124,13 @@ impl Redis {
                 connection.unresponsive =
                     UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE), interval: UNRESPONSIVE_INTERVAL };
             })
-            .set_policy(policy)
-            .build_pool(connections.max(1))
-            .map_err(RedisError::Unavailable)?;
+            .set_policy(policy);
+        let pool = builder.build_pool(connections.max(1)).map_err(RedisError::Unavailable)?;
         pool.connect_pool();
         if tokio::time::timeout(INIT_WAIT, pool.wait_for_connect()).await.is_err() {
             tracing::warn!("redis is not reachable yet; going on without it");
         }
-        Ok(Self { pool })
+        Ok(Self { pool, builder: Arc::new(builder) })
     }
 
     /// Closes the connections.
@@ -134,6 +138,11 @@ impl Redis {
         if let Err(error) = self.pool.quit().await {
             tracing::debug!(%error, "redis connections were gone before they were closed");
         }
+    }
+
+    /// One connection more, like those of the pool, not opened yet.
+    pub(crate) fn another(&self) -> Result<Client, RedisError> {
+        self.builder.build().map_err(RedisError::Unavailable)
     }
 
     /// Runs a script by its digest; a server that has forgotten it is sent the text, once.

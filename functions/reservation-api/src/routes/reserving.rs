@@ -5,15 +5,17 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use shared::domain::Invalid;
 use shared::domain::document::MAX_SEATS_PER_RESERVATION;
-use shared::domain::ids::{IdempotencyKey, Label, SeatId};
+use shared::domain::ids::{IdempotencyKey, Label, ReservationId, SeatId};
 use shared::domain::json::from_json;
+use shared::domain::reservation::Status;
 
-use super::{Answer, MAX_BODY, Named, body, event_id, header_value, json};
+use super::{Answer, MAX_BODY, Named, applied, body, event_id, header_value, json};
 use crate::best::Adjacent;
 use crate::caller::Caller;
 use crate::problem::Problem;
 use crate::reserve::{Reserve, Reserved, Wish};
-use crate::{App, reserve, views};
+use crate::wait::{Began, Wait};
+use crate::{App, prefer, views, wait};
 
 /// When to look at an accepted reservation, in seconds.
 const LOOK_AFTER: u32 = 1;
@@ -50,6 +52,7 @@ impl ReserveBody {
 /// `POST /events/{event_id}/reservations`
 pub(super) async fn reserve(
     State(app): State<App>,
+    began: Began,
     caller: Caller,
     event: Named,
     headers: HeaderMap,
@@ -60,17 +63,34 @@ pub(super) async fn reserve(
     let event_id = event_id(event)?;
     let wish = from_json::<ReserveBody>(&body(request, MAX_BODY).await?)?.wish()?;
     let asked = Reserve { event_id, customer: caller.customer, key, wish };
-    match reserve::reserve(&app, &asked).await? {
+    let wait = prefer::wait(&headers).and_then(|seconds| Wait::new(seconds, began));
+    let (reserved, waited) = wait::reserve(&app, &asked, wait).await;
+    let answer = reserved.map_err(Problem::from).map(|reserved| match reserved {
         Reserved::Accepted { request, now_ms } => {
-            let location = format!("/reservations/{}", request.reservation_id);
+            let location = location(&request.reservation_id);
             let mut response = json(StatusCode::ACCEPTED, &views::Accepted::new(request, now_ms));
             let headers = response.headers_mut();
-            headers.insert(header::LOCATION, header_value(&location));
+            headers.insert(header::LOCATION, location);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(LOOK_AFTER));
-            Ok(response)
+            response
         }
-        Reserved::Owned(row) => Ok(json(StatusCode::OK, &views::Reservation::standing(row))),
-    }
+        Reserved::Owned(row) => {
+            let location = location(&row.reservation_id);
+            // Made while the caller waited; what stood before him is no creation of this request.
+            let made = waited.is_some() && row.status == Status::Held;
+            let status = if made { StatusCode::CREATED } else { StatusCode::OK };
+            let mut response = json(status, &views::Reservation::standing(row));
+            if made {
+                response.headers_mut().insert(header::LOCATION, location);
+            }
+            response
+        }
+    });
+    Ok(applied(answer, waited))
+}
+
+fn location(id: &ReservationId) -> HeaderValue {
+    header_value(&format!("/reservations/{id}"))
 }
 
 fn check_seats(seats: &[SeatId]) -> Result<(), Invalid> {

@@ -60,4 +60,6 @@ end
 
 if ARGV[5] == '' then redis.call('HDEL', customer, uuid) else redis.call('HSET', customer, uuid, ARGV[5]) end
 if message then redis.call('SET', record, attempts .. '\n' .. ARGV[2] .. '\n' .. message, 'KEEPTTL') end
+-- The bell, for whoever waits. That it may not be rung is no failure: waiters look by themselves, too.
+redis.pcall('PUBLISH', record, '')
 return 1

@@ -1,0 +1,91 @@
+//! The job that heals: a change of a reservation that was announced in Redis and never told there means that its maker died
+//! after DynamoDB had answered, or could not know the order of two changes. The row and its seats are read anew and told.
+
+use serde::Serialize;
+use shared::domain::ids::EventId;
+use shared::dynamodb::StoreError;
+use shared::dynamodb::events::MAX_EVENTS_PAGE;
+use shared::redis::moving::{Announced, MAX_MOVING};
+use tokio::time::Instant;
+
+use crate::Jobs;
+
+/// What a run of `heal` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Healed {
+    /// Reservations that Redis was told of.
+    pub healed: usize,
+    /// Announcements of which nothing had come.
+    pub forgotten: usize,
+    /// Whether Redis could not be asked or told; the next run tries again.
+    pub without_redis: bool,
+    /// Whether the deadline came before the end; the next run goes on.
+    pub cut_short: bool,
+}
+
+/// Heals every event of the directory.
+pub async fn heal(jobs: &Jobs, deadline: Instant) -> Result<Healed, StoreError> {
+    let mut done = Healed::default();
+    let mut after: Option<EventId> = None;
+    loop {
+        let (events, next) = jobs.events.list(MAX_EVENTS_PAGE, after.as_ref()).await?;
+        for event in &events {
+            heal_event(jobs, &event.event_id, deadline, &mut done).await?;
+            if done.without_redis || done.cut_short {
+                return Ok(done);
+            }
+        }
+        after = next;
+        if after.is_none() {
+            return Ok(done);
+        }
+    }
+}
+
+async fn heal_event(jobs: &Jobs, event: &EventId, deadline: Instant, done: &mut Healed) -> Result<(), StoreError> {
+    loop {
+        let announced = match jobs.moving.settled(event).await {
+            Ok(announced) => announced,
+            Err(error) => {
+                tracing::warn!(event_id = %event, error = &error as &dyn std::error::Error, "nothing can be healed now");
+                done.without_redis = true;
+                return Ok(());
+            }
+        };
+        for change in &announced {
+            if Instant::now() >= deadline {
+                done.cut_short = true;
+                return Ok(());
+            }
+            heal_one(jobs, change, done).await?;
+            if done.without_redis {
+                return Ok(());
+            }
+        }
+        // Each was settled or forgotten, so a full page may have more behind it.
+        if announced.len() < MAX_MOVING {
+            return Ok(());
+        }
+    }
+}
+
+async fn heal_one(jobs: &Jobs, change: &Announced, done: &mut Healed) -> Result<(), StoreError> {
+    let told = match jobs.repository.get(&change.id).await? {
+        Some(row) => {
+            let truth = jobs.repository.truth_of(&row).await?;
+            done.healed += 1;
+            jobs.truths.heal(&truth, &change.token).await
+        }
+        // Nothing is stored. A message that still comes tells its outcome by itself.
+        None => {
+            done.forgotten += 1;
+            jobs.moving.forget(change).await
+        }
+    };
+    if let Err(error) = told {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(reservation_id = %change.id, error, "redis was not told; the next run tries again");
+        done.without_redis = true;
+    }
+    Ok(())
+}
