@@ -10,6 +10,7 @@ mod events;
 mod expiry;
 mod harness;
 mod healing;
+mod lifecycle;
 mod loading;
 mod locks;
 mod persist;

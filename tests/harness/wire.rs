@@ -66,6 +66,11 @@ impl Wire {
     pub fn count(&self, operation: &str, is: impl Fn(&Fate) -> bool) -> usize {
         self.seen.lock().unwrap().iter().filter(|(name, fate)| name == operation && is(fate)).count()
     }
+
+    /// Forgets the requests so far, and says which they were.
+    pub fn forget(&self) -> Vec<String> {
+        self.seen.lock().unwrap().drain(..).map(|(operation, _)| operation).collect()
+    }
 }
 
 /// An error as the service words it.

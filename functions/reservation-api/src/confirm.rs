@@ -65,7 +65,12 @@ pub async fn confirm(app: &App, id: &ReservationId, payment: &Payment) -> Result
         payment.may_confirm(row.amount_cents)?;
         match row.status.read_at(row.expires_at_ms, known.now_ms) {
             Status::Held => {}
-            Status::Expired => return expired(app, &known, row, payment).await,
+            Status::Expired => {
+                if !payment.rebook {
+                    known.remind(app, &row).await;
+                }
+                return expired(app, &known, row, payment).await;
+            }
             status => {
                 known.remind(app, &row).await;
                 return match status {
@@ -93,7 +98,6 @@ pub async fn confirm(app: &App, id: &ReservationId, payment: &Payment) -> Result
 }
 
 async fn expired(app: &App, known: &Known, row: ReservationRow, payment: &Payment) -> Result<ReservationRow, Refusal> {
-    known.remind(app, &row).await;
     if payment.rebook {
         return Box::pin(rebook::rebook(app, known, row, payment)).await;
     }

@@ -109,9 +109,13 @@ pub async fn find(app: &App, id: &ReservationId, caller: &CustomerId, whose: Who
     }
     let has_record = request.is_some();
     let known = |state| Ok(Known { event, state, now_ms, token, has_record });
+    // A hold that ends is read from the table: it may have been confirmed or prolonged, and nobody told Redis.
     let told = look.as_ref().and_then(|look| look.told.as_ref()).filter(|told| told.status() == Status::Held);
     if let (Some(request), Some(told)) = (&request, told) {
-        return known(State::Stored(ReservationRow::held(request, told.prolonged_to_ms)));
+        let row = ReservationRow::held(request, told.prolonged_to_ms);
+        if row.status.read_at(row.expires_at_ms, now_ms) == Status::Held {
+            return known(State::Stored(row));
+        }
     }
     match app.repository.get(id).await.map_err(|error| Refusal::unavailable(id, error))? {
         Some(row) if row.block.is_none() && is_theirs(&row.customer) => known(State::Stored(row)),

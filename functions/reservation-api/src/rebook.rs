@@ -31,6 +31,10 @@ pub async fn rebook(
     if let Some(stored) = app.repository.get(&id).await.map_err(unavailable)? {
         return answer(app, &known.event, &old, stored, payment).await;
     }
+    // A look in the hold's last moments has kept its claim for a while: it must not stand in the way of its own seats.
+    if old.status.read_at(old.expires_at_ms, known.now_ms) == Status::Expired {
+        app.correct(&old, &[]).await;
+    }
     let stored = match claim(app, Arc::clone(&known.event), &old, &id).await? {
         Ok(request) => book(app, old.clone(), &request, payment).await?,
         Err((reason, taken)) => {
@@ -41,6 +45,9 @@ pub async fn rebook(
         }
     };
     app.correct(&stored, &old.seats).await;
+    if stored.status == Status::Confirmed {
+        known.settle(app, &old.expired(stored.held_at_ms)).await;
+    }
     answer(app, &known.event, &old, stored, payment).await
 }
 
@@ -127,14 +134,12 @@ async fn book(
     let (mut patience, mut swept) = (Patience::default(), false);
     for _ in 0..MAX_ROUNDS {
         let (reason, seen) = match app.repository.rebook(&old, &new, request.max_per_customer).await {
-            Ok(Rebook::Stored(stored)) => {
-                app.correct(&old.expired(request.held_at_ms), &[]).await;
-                return Ok(stored);
-            }
+            Ok(Rebook::Stored(stored)) => return Ok(stored),
             Ok(Rebook::Refused(stored)) if matches!(stored.status, Status::Held | Status::Expired) => {
                 old = stored;
                 continue;
             }
+            // Somebody has confirmed or cancelled it in the meantime.
             Ok(Rebook::Refused(_)) => (Reason::Lapsed, Vec::new()),
             Ok(Rebook::Taken(seen)) => (Reason::SeatsTaken, seen),
             Ok(Rebook::LimitReached) if !swept => {
@@ -170,6 +175,14 @@ async fn answer(
 ) -> Result<ReservationRow, Refusal> {
     match stored.status {
         Status::Confirmed => payment.confirmed_before(stored),
+        Status::Rejected if stored.outcome == Outcome::Rejected(Reason::Lapsed) => {
+            let id = &old.reservation_id;
+            let now = app.repository.get(id).await.map_err(|error| Refusal::unavailable(id, error))?;
+            match now.filter(|now| now.status == Status::Confirmed) {
+                Some(confirmed) => payment.confirmed_before(confirmed),
+                None => Err(Refusal::NotHeld { id: id.clone() }),
+            }
+        }
         Status::Rejected => {
             let alternatives = alternatives(app, event, old).await;
             Err(Refusal::HoldExpired { id: old.reservation_id.clone(), alternatives })
