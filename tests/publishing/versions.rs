@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use shared::domain::ids::EventId;
 use shared::dynamodb::events::Events;
 
-use crate::harness::{Office, all_at_once, eventually, hall, on_both_sets, storm};
+use crate::harness::{Office, all_at_once, eventually, hall, on_both_sets};
 
 on_both_sets!(
     a_publication_is_created_then_replaced_and_its_tag_guards_the_next,
@@ -23,10 +23,6 @@ on_both_sets!(
 async fn publish(organiser: &ApiClient, event: &str, tag: &str, document: &Value) -> Answer {
     let path = format!("/admin/events/{event}");
     organiser.send(Method::PUT, &path, &[("if-match", tag)], Some(document)).await.unwrap()
-}
-
-async fn version(office: &Office, event: &str) -> Value {
-    office.system.anyone().get(&format!("/events/{event}")).await.unwrap().body["version"].clone()
 }
 
 async fn a_publication_is_created_then_replaced_and_its_tag_guards_the_next(set: ServerSet) {

@@ -249,6 +249,7 @@ impl Chunk<'_> {
 }
 
 /// What came of adding seats to a chunk.
+#[expect(clippy::large_enum_variant, reason = "a chunk has one at a time")]
 enum Added {
     /// They are blocked; the chunk as it is now.
     Done(ReservationRow),
