@@ -52,7 +52,10 @@ impl Broken {
         let (look, _) = self.records.ask(&row.reservation_id, None).await.unwrap();
         let long_ago = (look.now_ms - 60_000).to_string();
         let key = keys::moving(&row.reservation_id.event());
-        redis::command::<i64>(&self.raw, &["ZADD", &key, "XX", &long_ago, row.reservation_id.uuid()]).await;
+        let members: Vec<String> = redis::command(&self.raw, &["ZRANGE", &key, "0", "-1"]).await;
+        for member in members.iter().filter(|member| member.starts_with(row.reservation_id.uuid())) {
+            redis::command::<i64>(&self.raw, &["ZADD", &key, "XX", &long_ago, member]).await;
+        }
         look.now_ms
     }
 

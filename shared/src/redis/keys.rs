@@ -6,7 +6,7 @@
 //! | `t1:{e}:event` | hash | version, state, opens_at, closes_at, limit, since (ms; when Redis last lost the event, 0 = never), `@new` (nonce of a first publication under way) |
 //! | `t1:{e}:views` | counter | views not yet written back |
 //! | `t1:{e}:dirty` | set | sections whose state is in doubt |
-//! | `t1:{e}:moving` | sorted set | uuid → when a change of it was announced that has not been told yet (ms) |
+//! | `t1:{e}:moving` | sorted set | `<uuid>:<token>` → when a change was announced that has not been told yet (ms) |
 //! | `t1:{e}:s:<section>:claims` | hash | seat number → `<expiry, 13 digits of ms>:<uuid>`; `@loaded` (s), `@load` (nonce) |
 //! | `t1:{e}:s:<section>:taken` | bitmap | sold or blocked, one bit a seat |
 //! | `t1:{e}:s:<section>:blocked` | bitmap | the blocked ones among them; absent while nothing is blocked |

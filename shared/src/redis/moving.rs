@@ -43,12 +43,13 @@ impl Moving {
     pub async fn settled(&self, event: &EventId) -> Result<Vec<Announced>, RedisError> {
         let args = vec![SETTLED_MS.into(), (MAX_MOVING as i64).into()];
         let reply: Vec<String> = self.redis.run(&self.read, vec![keys::moving(event)], args).await?;
-        let announced = |pair: &[String]| {
-            let [uuid, token] = pair else { return Err(RedisError::Unexpected("half an announcement".into())) };
+        let announced = |member: &String| {
+            let parts = member.split_once(':');
+            let (uuid, token) = parts.ok_or_else(|| RedisError::Unexpected(member.clone()))?;
             let id = ReservationId::of(event, uuid).map_err(|error| RedisError::Unexpected(error.to_string()))?;
-            Ok(Announced { id, token: Token(token.clone()) })
+            Ok(Announced { id, token: Token(token.to_owned()) })
         };
-        reply.chunks(2).map(announced).collect()
+        reply.iter().map(announced).collect()
     }
 
     /// Forgets an announcement of which nothing came.

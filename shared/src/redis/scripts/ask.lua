@@ -16,10 +16,11 @@ if request and caller ~= '' and request.customer ~= caller then
 end
 local token = ''
 if request or (caller ~= '' and redis.call('HEXISTS', KEYS[4], uuid) == 1) then
-  local last = tonumber(redis.call('ZSCORE', KEYS[3], uuid) or '0')
-  token = math.max(now, last + 1)
-  redis.call('ZADD', KEYS[3], token, uuid)
-  token = redis.call('ZSCORE', KEYS[3], uuid)
+  -- One for each change: another that is told says nothing of this one.
+  local unique = now
+  while redis.call('ZSCORE', KEYS[3], announcement(uuid, unique)) do unique = unique + 1 end
+  token = string.format('%d', unique)
+  redis.call('ZADD', KEYS[3], now, announcement(uuid, token))
 end
 if request then
   local rank, ends_at = read_told(told, message)

@@ -2,5 +2,5 @@
 --
 -- KEYS  1 moving
 -- ARGV  1 how long ago, in ms, 2 most of them
--- Returns uuid, token, uuid, token …
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[1]), 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+-- Returns "<uuid>:<token>", …
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[1]), 'LIMIT', 0, ARGV[2])

@@ -76,6 +76,11 @@ local function read_told(told, message)
   return rank, decoded.prolonged_to_ms or cjson.decode(message).expires_at_ms
 end
 
+-- A change of a reservation, as `moving` knows it.
+local function announcement(uuid, token)
+  return uuid .. ':' .. string.format('%d', token)
+end
+
 -- Splits a seat's id into its section's label and the rest; a place has no row, so no second hyphen.
 local function label_of(id)
   local label, rest = string.match(id, '^([^-]+)-(.*)$')

@@ -16,7 +16,7 @@ local attempts, told, message = read_record(record)
 local rank_before, ended_before = read_told(told, message)
 -- Without a record nobody can tell whether a later change came first, so the announcement stays and the row is read again.
 local settled = message or ARGV[7] == '1'
-if token ~= '' and settled and redis.call('ZSCORE', moving, uuid) == token then redis.call('ZREM', moving, uuid) end
+if token ~= '' and settled then redis.call('ZREM', moving, announcement(uuid, token)) end
 if rank_before > rank or (rank_before == rank and ended_before > ends_at) then return 0 end
 local is_news = rank > rank_before
 
