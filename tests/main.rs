@@ -9,6 +9,7 @@ mod events;
 mod expiry;
 mod harness;
 mod healing;
+mod life_model;
 mod loading;
 mod locks;
 mod persist;
