@@ -19,6 +19,7 @@ on_both_sets!(
     a_cancellation_whose_maker_died_frees_the_seat_by_the_job,
     an_announcement_of_which_nothing_came_is_forgotten,
     a_change_that_was_told_leaves_no_announcement,
+    a_replay_of_long_ago_frees_no_seat_that_was_sold_again,
 );
 
 struct Broken {
@@ -128,5 +129,32 @@ async fn a_change_that_was_told_leaves_no_announcement(set: ServerSet) {
     assert_eq!((cancelled.status, cancelled.text("status")), (200, Some("CANCELLED")), "{}", cancelled.body);
     assert_eq!(broken.announced().await, 0);
     assert_eq!(broken.office.seat_status("heal", "A-1-1").await, "free");
+    broken.office.close().await;
+}
+
+async fn a_replay_of_long_ago_frees_no_seat_that_was_sold_again(set: ServerSet) {
+    let (broken, row) = held(set).await;
+    let document = hall::with(hall::small(1, 4), "cancellable_until", serde_json::json!("2098-01-01T00:00:00Z"));
+    broken.office.sells("heal", &document).await;
+    let payments = broken.office.payments();
+    let pay = async |id: &ReservationId| {
+        let body = serde_json::json!({ "payment_reference": "p" });
+        let path = format!("/reservations/{id}/confirm");
+        assert_eq!(payments.send(axum::http::Method::POST, &path, &[], Some(&body)).await.unwrap().status, 200);
+    };
+    pay(&row.reservation_id).await;
+    let path = format!("/reservations/{}", row.reservation_id);
+    // Redis has forgotten the record and what the customer has, and the cancellation still frees the seat.
+    redis::command::<i64>(&broken.raw, &["DEL", &keys::record(&row.reservation_id), "t1:{heal}:c:alice"]).await;
+    let alice = broken.office.customer("alice");
+    assert_eq!(alice.send(axum::http::Method::DELETE, &path, &[], None).await.unwrap().status, 200);
+    assert_eq!(broken.office.seat_status("heal", "A-1-1").await, "free");
+    let next = insist(&broken.office.customer("bob"), "heal", "k", &["A-1-1"]).await;
+    broken.office.drained().await;
+    pay(&id(&next)).await;
+    redis::command::<i64>(&broken.raw, &["DEL", &keys::record(&id(&next))]).await;
+    broken.office.system.event_source().replay_from_start().await;
+    broken.office.drained().await;
+    assert_eq!(broken.office.seat_status("heal", "A-1-1").await, "sold");
     broken.office.close().await;
 }

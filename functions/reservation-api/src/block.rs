@@ -10,6 +10,7 @@ use shared::domain::reservation::{Decision, Outcome, Status, Told};
 use shared::dynamodb::blocks::{Blocked, SEATS_PER_CHUNK};
 use shared::dynamodb::rows::{Block, ReservationRow};
 use shared::redis::blocking::Claimed;
+use shared::redis::moving::Token;
 use shared::redis::truth::{SeatState, Truth};
 
 use crate::App;
@@ -244,7 +245,8 @@ impl Chunk<'_> {
     async fn tell(&self, seats: Vec<(Seat, SeatState)>) -> Result<(), Refusal> {
         let told = Told::new(Decision::plain(Outcome::Held), Status::Cancelled, None);
         let truth = Truth { id: self.id.clone(), customer: CustomerId::organiser(), told, ends_at_ms: 0, seats };
-        self.app.truths.write(&truth).await.map_err(unavailable)
+        // Read anew by the caller, or refused this very moment.
+        self.app.truths.heal(&truth, &Token::default()).await.map_err(unavailable)
     }
 }
 

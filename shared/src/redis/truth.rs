@@ -68,6 +68,17 @@ impl Truth {
     }
 }
 
+/// Who tells a truth, and so how much it can know of what came after.
+#[derive(Debug, Clone, Copy)]
+enum Teller {
+    /// Whoever made the change, just now.
+    Maker,
+    /// Who has read what is stored of the seats anew.
+    Healer,
+    /// Who met a row that may be of long ago.
+    Replay,
+}
+
 /// Writes truths. Cheap to clone.
 #[derive(Clone)]
 pub struct Truths {
@@ -81,12 +92,12 @@ impl Truths {
         Self { redis, write: script!("truth.lua") }
     }
 
-    /// Writes a truth nobody has announced: one command.
+    /// Writes the truth of a row that was met, however long ago it was written: one command.
     ///
     /// # Errors
     /// When Redis gives no usable answer.
     pub async fn write(&self, truth: &Truth) -> Result<(), RedisError> {
-        self.send(truth, &Token::default(), false).await
+        self.send(truth, &Token::default(), Teller::Replay).await
     }
 
     /// Writes the truth of a change that was announced under `token`.
@@ -94,18 +105,23 @@ impl Truths {
     /// # Errors
     /// When Redis gives no usable answer; the announcement stays.
     pub async fn settle(&self, truth: &Truth, token: &Token) -> Result<(), RedisError> {
-        self.send(truth, token, false).await
+        self.send(truth, token, Teller::Maker).await
     }
 
-    /// Writes the truth of a change whose maker did not: it was read anew, and settles the announcement.
+    /// Writes a truth whose seats were read anew, and settles the announcement of its maker, who did not.
     ///
     /// # Errors
     /// When Redis gives no usable answer; the announcement stays.
     pub async fn heal(&self, truth: &Truth, token: &Token) -> Result<(), RedisError> {
-        self.send(truth, token, true).await
+        self.send(truth, token, Teller::Healer).await
     }
 
-    async fn send(&self, truth: &Truth, token: &Token, healing: bool) -> Result<(), RedisError> {
+    async fn send(&self, truth: &Truth, token: &Token, teller: Teller) -> Result<(), RedisError> {
+        let teller = match teller {
+            Teller::Maker => "maker",
+            Teller::Healer => "healer",
+            Teller::Replay => "replay",
+        };
         let Truth { id, customer, told, ends_at_ms, seats } = truth;
         let event = id.event();
         let sections = Sections::of_seats(seats.iter().map(|(seat, _)| seat));
@@ -119,7 +135,7 @@ impl Truths {
             (*ends_at_ms).into(),
             truth.entry().into(),
             token.0.as_str().into(),
-            i64::from(healing).into(),
+            teller.into(),
             sections.kinds.as_str().into(),
         ];
         for (seat, state) in seats {

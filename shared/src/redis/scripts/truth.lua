@@ -4,7 +4,8 @@
 --
 -- KEYS  1 record, 2 customer, 3 dirty, 4 moving, then per section: its five keys
 -- ARGV  1 uuid, 2 what is told, as JSON, 3 its rank, 4 end of the hold, in ms, 5 the customer's entry ('' = none)
---       6 the token of the look that announced this change ('' = none), 7 whether this is a healing (1 | 0)
+--       6 the token of the look that announced this change ('' = none), 7 who tells: its maker just now, a healer who has
+--       read the seats anew, or a replay of what may be long past
 --       8 kinds of the sections, then per seat: index of its section (from 1), its label, number,
 --         state (held | sold | blocked | free | freed), owner, expiry in ms
 -- Returns 1, or 0 where it was overtaken.
@@ -15,10 +16,11 @@ local sections = sections_from(5, ARGV[8])
 local attempts, told, message = read_record(record)
 local rank_before, ended_before = read_told(told, message)
 -- Without a record nobody can tell whether a later change came first, so the announcement stays and the row is read again.
-local settled = message or ARGV[7] == '1'
+local settled = message or ARGV[7] == 'healer'
 if token ~= '' and settled then redis.call('ZREM', moving, announcement(uuid, token)) end
 if rank_before > rank or (rank_before == rank and ended_before > ends_at) then return 0 end
-local is_news = rank > rank_before
+-- Without a record a replay knows nothing of what came after it: the seat may be somebody else's by now.
+local is_news = rank > rank_before and (message or ARGV[7] ~= 'replay')
 
 -- Frees a seat. While a load is under way the owner who lost it is noted, under an expiry of 0: the loader may have read
 -- him as the owner before this truth was so.
