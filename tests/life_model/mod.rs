@@ -1,6 +1,7 @@
 //! Whole lives of reservations in random order: reserved in every way, asked for again, paid, given up, prolonged, under
 //! publications, redeliveries and losses of Redis. The model is fed the answers and judges them; what it cannot explain fails.
 
+mod booking;
 mod model;
 mod walk;
 
@@ -12,11 +13,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::harness::{Office, redis};
-use model::{Act, Ask};
+use booking::{Act, Ask};
 use walk::Walk;
 
 /// Walks tried.
-const CASES: u32 = 8;
+const CASES: u32 = 16;
 /// Steps of a walk at most.
 const STEPS: usize = 25;
 /// Shorter walks looked for, once one has failed.

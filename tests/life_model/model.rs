@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use local::client::Answer;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
-use serde_json::{Value, json};
-use shared::domain::reservation::{Status, Step};
+use serde_json::Value;
+use shared::domain::reservation::Status;
+
+use super::booking::{Act, Ask, Booking, Offer, status_of};
 
 /// The seats of section A.
 pub const SEATS: [&str; 6] = ["A-1-1", "A-1-2", "A-1-3", "A-2-1", "A-2-2", "A-2-3"];
@@ -15,135 +17,6 @@ pub const SEATS: [&str; 6] = ["A-1-1", "A-1-2", "A-1-3", "A-2-1", "A-2-2", "A-2-
 pub const PLACES: usize = 4;
 /// Most live seats of a customer.
 pub const LIMIT: usize = 5;
-
-/// What a customer asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ask {
-    /// Those of [`SEATS`] whose bit is set.
-    Seats(u8),
-    /// So many of section A.
-    Best(usize),
-    /// So many of the floor.
-    Places(usize),
-}
-
-impl Ask {
-    pub fn body(&self) -> Value {
-        match self {
-            Ask::Seats(_) => json!({ "seats": self.seats() }),
-            Ask::Best(quantity) => json!({ "section": "A", "quantity": quantity }),
-            Ask::Places(quantity) => json!({ "section": "FLOOR", "quantity": quantity }),
-        }
-    }
-
-    fn seats(&self) -> Vec<&'static str> {
-        let Ask::Seats(bits) = self else { return Vec::new() };
-        (0..SEATS.len()).filter(|at| bits >> at & 1 == 1).map(|at| SEATS[at]).collect()
-    }
-
-    fn quantity(&self) -> usize {
-        match self {
-            Ask::Seats(_) => self.seats().len(),
-            Ask::Best(quantity) | Ask::Places(quantity) => *quantity,
-        }
-    }
-
-    fn section(&self) -> &'static str {
-        if matches!(self, Ask::Places(_)) { "FLOOR" } else { "A" }
-    }
-}
-
-/// Seats and what they cost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    pub seats: BTreeSet<String>,
-    pub amount: u64,
-}
-
-impl Offer {
-    fn of(body: &Value) -> Self {
-        let seats = body["seats"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        Self { seats: seats.map(str::to_owned).collect(), amount: body["amount_cents"].as_u64().unwrap_or(u64::MAX) }
-    }
-}
-
-/// A reservation that was accepted at least once.
-#[derive(Debug)]
-pub struct Booking {
-    pub customer: usize,
-    pub id: String,
-    ask: Ask,
-    /// As it was seen last; what is pending may be held by now.
-    pub status: Status,
-    /// What was promised; of a stored one, what is stored.
-    offers: Vec<Offer>,
-    stored: bool,
-    /// Redis has its record.
-    record: bool,
-    /// Redis was lost while messages were under way, so somebody else may be quicker.
-    doubt: bool,
-    /// What its retries may have claimed since Redis was lost, besides what is its own.
-    phantoms: BTreeSet<String>,
-    extended: bool,
-    reference: Option<String>,
-}
-
-impl Booking {
-    fn possible(&self) -> Vec<Status> {
-        match self.status {
-            Status::Pending if self.doubt => vec![Status::Pending, Status::Held, Status::Rejected],
-            Status::Pending => vec![Status::Pending, Status::Held],
-            status => vec![status],
-        }
-    }
-
-    pub fn may_live(&self) -> bool {
-        matches!(self.status, Status::Pending | Status::Held | Status::Confirmed)
-    }
-
-    fn surely_lives(&self) -> bool {
-        let told = self.stored || (self.record && !self.doubt);
-        self.may_live() && told && self.offers.len() == 1
-    }
-
-    pub fn seats(&self) -> &BTreeSet<String> {
-        &self.offers[0].seats
-    }
-
-    fn may_have(&self) -> impl Iterator<Item = &String> {
-        let own = self.offers.iter().filter(|_| self.may_live()).flat_map(|offer| &offer.seats);
-        own.chain(&self.phantoms)
-    }
-
-    /// Learns how the row stands. What was stored is never another.
-    fn learn(&mut self, status: Status, body: &Value) -> Result<(), TestCaseError> {
-        let offer = Offer::of(body);
-        prop_assert!(self.offers.contains(&offer), "it has {:?} and was promised {:?}", offer, self.offers);
-        let allowed = self.status == status || reaches(self.status, status);
-        prop_assert!(allowed, "{:?} has become {:?}", self.status, status);
-        (self.offers, self.stored, self.status) = (vec![offer], true, status);
-        Ok(())
-    }
-}
-
-/// Whether steps lead from one status to the other.
-fn reaches(from: Status, to: Status) -> bool {
-    let steps = [Step::Hold, Step::Reject, Step::Confirm, Step::Cancel];
-    steps.iter().filter_map(|step| from.after(*step)).any(|next| next == to || reaches(next, to))
-}
-
-/// The status an answer carries.
-pub fn status_of(body: &Value) -> Option<Status> {
-    serde_json::from_value(body["status"].clone()).ok()
-}
-
-/// What an owner or the payment side wants done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
-    Confirm(&'static str),
-    Cancel,
-    Extend,
-}
 
 #[derive(Debug)]
 pub struct Model {
@@ -455,23 +328,5 @@ impl Model {
         let live = self.bookings.iter().filter(|booking| booking.may_live());
         let status = |booking: &Booking| if booking.status == Status::Confirmed { "sold" } else { "held" };
         live.flat_map(|booking| booking.seats().iter().map(move |seat| (seat.as_str(), status(booking)))).collect()
-    }
-}
-
-impl Booking {
-    /// What a change of a reservation that stands so is answered.
-    fn expected(&self, status: Status, act: Act) -> (u16, &'static str) {
-        match (act, status) {
-            (Act::Confirm(_) | Act::Extend, Status::Pending) => (409, "pending"),
-            (Act::Confirm(_) | Act::Cancel, Status::Held) | (Act::Cancel, Status::Pending) => (200, ""),
-            (Act::Confirm(reference), Status::Confirmed) if self.reference.as_deref() != Some(reference) => {
-                (409, "already-confirmed")
-            }
-            (Act::Confirm(_) | Act::Cancel, Status::Confirmed) | (Act::Cancel, Status::Cancelled) => (200, ""),
-            (Act::Confirm(_) | Act::Cancel, _) => (409, "not-held"),
-            (Act::Extend, Status::Held) if self.extended => (409, "already-extended"),
-            (Act::Extend, Status::Held) => (200, ""),
-            (Act::Extend, _) => (409, "not-extendable"),
-        }
     }
 }

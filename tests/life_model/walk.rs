@@ -14,7 +14,8 @@ use shared::domain::ids::ReservationId;
 use tokio::time::Instant;
 
 use super::Step;
-use super::model::{Act, Ask, LIMIT, Model, PLACES, SEATS};
+use super::booking::{Act, Ask};
+use super::model::{LIMIT, Model, PLACES, SEATS};
 use crate::harness::table::difference;
 use crate::harness::{Office, changing, redis, storm};
 
