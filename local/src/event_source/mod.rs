@@ -28,7 +28,7 @@
 //! | Pauses between retries: 20 ms to 1 s here | inferred | `a_failing_handler_is_called_ever_more_rarely_and_soon_again_once_it_works` |
 //! | A failed partition does not hold up the others | inferred | `a_partition_that_fails_does_not_hold_up_the_others` |
 //! | With bisect cuts a failed payload until what fails is alone | kafka-retry-configurations; by partition first: inferred | `f18_a_record_that_fails_whole_payloads_is_isolated_and_given_up_in_lambda_s_envelope` |
-//! | A cut is no attempt | services-kinesis-parameters; for Kafka inferred | `splitting_a_payload_is_no_attempt_of_its_records` |
+//! | A cut is no attempt | inferred from what is said of Kinesis | `splitting_a_payload_is_no_attempt_of_its_records` |
 //! | Gives up after the retries, without a destination silently | kafka-retry-configurations | `a_reported_failure_is_given_up_after_its_attempts_and_without_a_topic_it_is_dropped` |
 //! | -1 retries are 10 where there is a destination | kafka-on-failure-destination | `retries_without_end_are_ten_where_there_is_a_destination_and_have_no_end_where_there_is_none` |
 //! | Gives up what is older than the maximum age, by its timestamp; -1 = none | kafka-retry-configurations; the condition's name: inferred | `a_record_older_than_the_maximum_age_is_never_delivered_and_goes_to_the_destination` |
@@ -37,7 +37,7 @@
 //! | Delivers from the lowest failed offset of a partition again | services-kinesis-batchfailurereporting; per partition: inferred | `f9_a_reported_failure_comes_again_with_everything_after_it_and_nothing_else` |
 //! | Success: empty, null or no list, empty or null answer | services-kinesis-batchfailurereporting | `an_empty_list_a_null_list_no_list_and_no_answer_are_success` |
 //! | Whole failure: an identifier of nothing | services-kinesis-batchfailurereporting; for Kafka inferred | `an_identifier_of_nothing_fails_the_whole_payload` |
-//! | Whole failure: a malformed answer | services-sqs-errorhandling; for Kafka inferred | `a_malformed_answer_fails_the_whole_payload` |
+//! | Whole failure: a malformed answer | inferred from what is said of SQS | `a_malformed_answer_fails_the_whole_payload` |
 //! | Five invocations a poller, a partition in one of them | kafka-scaling-modes; in one: with-msk-process | `a_poller_has_five_invocations_under_way_and_a_partition_is_in_one_of_them` |
 //! | Adds and removes pollers | kafka-scaling-modes | `pollers_that_come_and_go_lose_nothing_and_keep_each_partition_s_order` |
 //! | What was under way then is delivered again from the committed offset, to others, while it still runs | inferred from at-least-once, invocation-eventsourcemapping | `a_rebalance_delivers_from_the_committed_offset_again_and_the_old_poller_s_answer_does_not_count` |
