@@ -39,6 +39,7 @@
 //! | Whole failure: an identifier of nothing | services-kinesis-batchfailurereporting; for Kafka inferred | `an_identifier_of_nothing_fails_the_whole_payload` |
 //! | Whole failure: a malformed answer | inferred from what is said of SQS | `a_malformed_answer_fails_the_whole_payload` |
 //! | Five invocations a poller, a partition in one of them | kafka-scaling-modes; in one: with-msk-process | `a_poller_has_five_invocations_under_way_and_a_partition_is_in_one_of_them` |
+//! | Never has a partition in two invocations | with-msk-process | `a_partition_under_way_is_in_no_second_invocation` |
 //! | Adds and removes pollers | kafka-scaling-modes | `pollers_that_come_and_go_lose_nothing_and_keep_each_partition_s_order` |
 //! | What was under way then is delivered again from the committed offset, to others, while it still runs | inferred from at-least-once, invocation-eventsourcemapping | `a_rebalance_delivers_from_the_committed_offset_again_and_the_old_poller_s_answer_does_not_count` |
 //! | Refuses settings out of bounds, a time-out over 14 min, a destination that is the source | API, with-msk-process, kafka-on-failure-destination | `a_topic_that_is_not_there_and_settings_out_of_bounds_are_refused` |

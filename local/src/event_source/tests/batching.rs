@@ -142,3 +142,18 @@ async fn a_poller_has_five_invocations_under_way_and_a_partition_is_in_one_of_th
     assert_eq!(first_deliveries(&recorder), (0..8).map(|partition| (partition, all.clone())).collect());
     source.stop().await;
 }
+
+#[tokio::test]
+async fn a_partition_under_way_is_in_no_second_invocation() {
+    let broker = broker_with(2, 4).await;
+    let (recorder, gate) = (Recorder::default(), Arc::new(Semaphore::new(0)));
+    let settings = EventSourceSettings { batch_size: 2, invocations_per_poller: 5, ..settings(&broker) };
+    let source = EventSource::start(settings, held(&recorder, &gate)).await.unwrap();
+    recorder.until("both partitions", |seen| seen.count((0, 0)) + seen.count((1, 0)) >= 2).await;
+    assert!(source.drained(A_WHILE).await.is_err());
+    assert!(recorder.payloads().len() <= 2, "{:?}", recorder.payloads());
+    gate.add_permits(1_000);
+    source.drained(SOON).await.unwrap();
+    assert_eq!(recorder.deliveries().len(), 8, "something was delivered twice");
+    source.stop().await;
+}
