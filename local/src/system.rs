@@ -164,7 +164,7 @@ impl System {
         let persist = Persist::new(&config, Redis::connect(&config.redis_url, 2).await?, persist_table, plain);
         let mut source = EventSourceSettings::new(servers.kafka_bootstrap(), &topics.requests);
         source.deliveries = settings.deliveries;
-        source.on_failure_topic = Some(failed);
+        source.on_failure_destination = Some(format!("kafka://{failed}"));
         let timeout = source.invocation_timeout;
         let event_source = EventSource::start(source, handler(persist, timeout)).await?;
 

@@ -25,35 +25,82 @@ pub(super) struct Lane {
     not_before: Option<Instant>,
     /// Set while the lane is suspect: it is delivered alone and at most this many records at once.
     limit: Option<usize>,
+    /// Set while its first records are in an invocation, or kept together for the next one.
+    busy: bool,
+    /// Bytes that wait, as they count in a payload.
+    bytes: usize,
 }
 
+/// A record that waits.
 #[derive(Debug)]
-struct Waiting {
-    record: ConsumerRecord,
-    since: Instant,
-    _room: OwnedSemaphorePermit,
+pub(super) struct Waiting {
+    pub(super) record: ConsumerRecord,
+    pub(super) since: Instant,
+    /// Bytes it takes in a payload.
+    pub(super) size: usize,
+    /// Whether no payload can hold it.
+    pub(super) too_large: bool,
+    /// The room it takes among the records that were read.
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// Why a record is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// It failed more often than it may be retried: so many deliveries.
+    Exhausted(u32),
+    /// It is older than records may be.
+    TooOld,
+    /// No payload can hold it.
+    TooLarge,
 }
 
 impl Lane {
     pub(super) fn new(partition: i32) -> Self {
-        Self { partition, queue: VecDeque::new(), failures: BTreeMap::new(), streak: 0, not_before: None, limit: None }
+        Self {
+            partition,
+            queue: VecDeque::new(),
+            failures: BTreeMap::new(),
+            streak: 0,
+            not_before: None,
+            limit: None,
+            busy: false,
+            bytes: 0,
+        }
     }
 
     pub(super) fn partition(&self) -> i32 {
         self.partition
     }
 
-    pub(super) fn push(&mut self, record: ConsumerRecord, since: Instant, room: OwnedSemaphorePermit) {
-        self.queue.push_back(Waiting { record, since, _room: room });
+    pub(super) fn push(&mut self, waiting: Waiting) {
+        self.bytes += waiting.size;
+        self.queue.push_back(waiting);
     }
 
-    /// Records that may be delivered now: none while the lane backs off.
+    /// Marks the lane as in an invocation, or no longer.
+    pub(super) fn set_busy(&mut self, busy: bool) {
+        self.busy = busy;
+    }
+
+    /// Whether the lane is neither in an invocation nor backing off.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        !self.busy && self.rests_until().is_none_or(|then| then <= now)
+    }
+
+    /// When the lane stops backing off.
+    pub(super) fn rests_until(&self) -> Option<Instant> {
+        self.not_before
+    }
+
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Records that may be delivered now: none while the lane is in an invocation or backs off.
     pub(super) fn due(&self, now: Instant) -> usize {
-        if self.not_before.is_some_and(|then| then > now) {
-            0
-        } else {
-            self.queue.len().min(self.limit.unwrap_or(usize::MAX))
-        }
+        if !self.is_idle(now) { 0 } else { self.queue.len().min(self.limit.unwrap_or(usize::MAX)) }
     }
 
     /// Whether the lane has failed as a whole and is delivered alone until it has proved itself.
@@ -63,7 +110,7 @@ impl Lane {
 
     /// When the lane stops backing off, if it does and has anything to deliver.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        self.not_before.filter(|_| !self.queue.is_empty())
+        self.not_before.filter(|_| !self.busy && !self.queue.is_empty())
     }
 
     /// Since when the oldest record waits.
@@ -71,8 +118,12 @@ impl Lane {
         self.queue.front().map(|waiting| waiting.since)
     }
 
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &Waiting> {
+        self.queue.iter()
+    }
+
     pub(super) fn records(&self) -> impl Iterator<Item = &ConsumerRecord> {
-        self.queue.iter().map(|waiting| &waiting.record)
+        self.waiting().map(|waiting| &waiting.record)
     }
 
     /// The first `count` records are done. The next offset to read, if any was.
@@ -101,23 +152,31 @@ impl Lane {
         next
     }
 
-    /// The payload failed as a whole. A record that was alone in it is to blame; of more, a half comes again, alone (`bisect`), or all of them.
+    /// The payload failed as a whole. Of several records a half comes again, alone (`bisect`), which is no attempt of theirs; a record that was alone,
+    /// or all of a payload that is not cut, have failed once more.
     pub(super) fn fail_whole(&mut self, taken: usize, alone: bool, bisect: bool, now: Instant) {
         if bisect && !alone {
             self.limit = Some((taken / 2).max(1));
-        } else if let Some(head) = self.queue.front() {
-            *self.failures.entry(head.record.offset).or_default() += 1;
+        } else {
+            for waiting in self.queue.iter().take(taken) {
+                *self.failures.entry(waiting.record.offset).or_default() += 1;
+            }
         }
         self.back_off(now);
     }
 
     /// The head, if it failed more often than it may be retried, with the number of its deliveries.
-    pub(super) fn exhausted(&self, max_retry_attempts: u32) -> Option<(&ConsumerRecord, u32)> {
+    pub(super) fn exhausted(&self, retries: Option<u32>) -> Option<(&ConsumerRecord, Condition)> {
         let head = &self.queue.front()?.record;
-        self.failures
-            .get(&head.offset)
-            .filter(|failures| **failures > max_retry_attempts)
-            .map(|failures| (head, *failures))
+        let failures = *self.failures.get(&head.offset)?;
+        (failures > retries?).then_some((head, Condition::Exhausted(failures)))
+    }
+
+    /// The head, if it must not be delivered at all; records with a timestamp before `oldest_ms` are too old.
+    pub(super) fn undeliverable(&self, oldest_ms: i64) -> Option<(&ConsumerRecord, Condition)> {
+        let head = self.queue.front()?;
+        let condition = head.undeliverable(oldest_ms)?;
+        Some((&head.record, condition))
     }
 
     /// Gives the head up. The next offset to read.
@@ -134,15 +193,22 @@ impl Lane {
         self.not_before = Some(now + pause);
     }
 
-    /// Forgets everything: another start from offset 0 has begun.
-    pub(super) fn clear(&mut self) {
-        *self = Self::new(self.partition);
-    }
-
     fn remove(&mut self, count: usize) -> Option<i64> {
-        let next = self.queue.drain(..count).last()?.record.offset + 1;
+        let bytes = &mut self.bytes;
+        let next = self.queue.drain(..count).inspect(|waiting| *bytes -= waiting.size).last()?.record.offset + 1;
         self.failures = self.failures.split_off(&next);
         Some(next)
+    }
+}
+
+impl Waiting {
+    /// Why the record must not be delivered, if so.
+    pub(super) fn undeliverable(&self, oldest_ms: i64) -> Option<Condition> {
+        if self.too_large {
+            Some(Condition::TooLarge)
+        } else {
+            (self.record.timestamp < oldest_ms).then_some(Condition::TooOld)
+        }
     }
 }
 
@@ -158,7 +224,8 @@ mod tests {
         let (mut lane, room) = (Lane::new(0), Arc::new(Semaphore::new(100)));
         for offset in 0..records {
             let record = ConsumerRecord::new("requests", 0, offset, None, None);
-            lane.push(record, Instant::now(), Arc::clone(&room).acquire_owned().await.unwrap());
+            let room = Arc::clone(&room).acquire_owned().await.unwrap();
+            lane.push(Waiting { record, since: Instant::now(), size: 1, too_large: false, _room: room });
         }
         lane
     }
@@ -184,7 +251,7 @@ mod tests {
             lane.fail_whole(taken, false, true, now);
             assert_eq!(lane.due(now + RETRY_PAUSE_MAX), halved);
         }
-        assert!(lane.exhausted(0).is_none(), "a payload of several blames nobody");
+        assert!(lane.exhausted(Some(0)).is_none(), "a payload of several blames nobody");
         for (grown, suspect) in [(2, true), (4, true), (8, true), (5, false)] {
             let due = lane.due(now + RETRY_PAUSE_MAX);
             assert!(lane.acknowledge(due, 10).is_some());
@@ -196,10 +263,10 @@ mod tests {
     async fn only_the_head_is_given_up_and_only_after_its_retries() {
         let (mut lane, now) = (lane_of(2).await, Instant::now());
         lane.fail(&[0, 1], now);
-        assert!(lane.exhausted(1).is_none());
+        assert!(lane.exhausted(Some(1)).is_none());
         lane.fail(&[0, 1], now);
-        assert_eq!(lane.exhausted(1).map(|(head, deliveries)| (head.offset, deliveries)), Some((0, 2)));
+        assert_eq!(lane.exhausted(Some(1)).map(|(head, why)| (head.offset, why)), Some((0, Condition::Exhausted(2))));
         assert_eq!(lane.give_up_head(), Some(1));
-        assert_eq!(lane.exhausted(1).map(|(head, _)| head.offset), Some(1), "its own failures count on");
+        assert_eq!(lane.exhausted(Some(1)).map(|(head, _)| head.offset), Some(1), "its own failures count on");
     }
 }

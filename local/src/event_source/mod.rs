@@ -1,23 +1,66 @@
 //! An emulator of Lambda's event source mapping for MSK: it reads a topic, builds the payload Lambda would, and calls a handler with it.
 //!
 //! # Layout
-//! - this file: settings, start, stop and what a test may ask
+//! - this file: start, stop, who reads what, and what a test may ask
+//! - [`settings`]: how it reads and calls, and the faults a test may switch on
 //! - [`reader`]: one task a partition, from Kafka into memory, bounded
 //! - [`lane`]: what waits of one partition, and what its failures mean
 //! - [`poller`]: lanes into payloads, payloads to the handler, answers back into lanes
+//! - [`invocation`]: one call of the handler, its time-out, and what becomes of its answer
 //! - [`payload`]: the JSON of both directions, and of the on-failure topic
 //!
-//! As in Lambda: a payload holds records of several partitions, each partition in order and by one poller; nothing counts as done before the
-//! handler has answered; a failed partition waits and comes again while the others go on; offsets live in memory only.
+//! # Behaviour
+//! Each line has a test of that name in `tests/`. Sources are pages of the AWS Lambda Developer Guide, by their file name, and the API reference (API);
+//! "inferred" = AWS does not say it for Kafka, and this is what we decided.
+//!
+//! | What Lambda does | Source | Test |
+//! |---|---|---|
+//! | Builds this JSON: base64, signed header bytes | with-msk | `the_payload_is_the_one_lambda_builds` |
+//! | Reads a partition in order; a payload holds several partitions | with-msk-process | `every_record_is_delivered_once_in_its_partition_s_order_and_payloads_hold_several_partitions` |
+//! | Gathers for the window | API | `a_window_collects_what_comes_within_it` |
+//! | Counts the window from the first record | invocation-eventsourcemapping | `the_window_counts_from_the_first_record_and_a_later_one_does_not_prolong_it` |
+//! | Does not wait with a full batch | invocation-eventsourcemapping | `a_full_batch_does_not_wait_for_the_window` |
+//! | Does not wait with 6 MB, and sends no more | invocation-eventsourcemapping | `a_payload_is_cut_before_six_megabytes_and_six_megabytes_end_the_window` |
+//! | Never delivers a record larger than a payload | kafka-on-failure (`MaximumPayloadSizeExceeded`) | `a_record_no_payload_can_hold_is_never_delivered_and_goes_to_the_destination_by_its_place` |
+//! | Commits after success | with-msk-process | `an_offset_is_committed_after_the_answer_and_not_before` |
+//! | Retries an error, a panic, a time-out | kafka-retry-configurations | `a_panic_and_a_time_out_are_errors_of_the_function_and_the_payload_comes_again` |
+//! | Without bisect retries a payload as it was and gives all of it up | kafka-retry-configurations; as it was: inferred | `without_bisect_a_failed_payload_comes_again_as_it_was_and_is_given_up_as_a_whole` |
+//! | Pauses between retries: 20 ms to 1 s here | inferred | `a_failing_handler_is_called_ever_more_rarely_and_soon_again_once_it_works` |
+//! | A failed partition does not hold up the others | inferred | `a_partition_that_fails_does_not_hold_up_the_others` |
+//! | With bisect cuts a failed payload until what fails is alone | kafka-retry-configurations; by partition first: inferred | `f18_a_record_that_fails_whole_payloads_is_isolated_and_given_up_in_lambda_s_envelope` |
+//! | A cut is no attempt | inferred from what is said of Kinesis | `splitting_a_payload_is_no_attempt_of_its_records` |
+//! | Gives up after the retries, without a destination silently | kafka-retry-configurations | `a_reported_failure_is_given_up_after_its_attempts_and_without_a_topic_it_is_dropped` |
+//! | -1 retries are 10 where there is a destination | kafka-on-failure-destination | `retries_without_end_are_ten_where_there_is_a_destination_and_have_no_end_where_there_is_none` |
+//! | Gives up what is older than the maximum age, by its timestamp; -1 = none | kafka-retry-configurations; the condition's name: inferred | `a_record_older_than_the_maximum_age_is_never_delivered_and_goes_to_the_destination` |
+//! | Does not commit what the destination did not take | inferred | `a_record_that_cannot_be_written_to_the_on_failure_topic_is_not_acknowledged` |
+//! | Reads answers with `ReportBatchItemFailures` only | services-kinesis-batchfailurereporting | `answers_are_not_read_unless_report_batch_item_failures_is_on` |
+//! | Delivers from the lowest failed offset of a partition again | services-kinesis-batchfailurereporting; per partition: inferred | `f9_a_reported_failure_comes_again_with_everything_after_it_and_nothing_else` |
+//! | Success: empty, null or no list, empty or null answer | services-kinesis-batchfailurereporting | `an_empty_list_a_null_list_no_list_and_no_answer_are_success` |
+//! | Whole failure: an identifier of nothing | services-kinesis-batchfailurereporting; for Kafka inferred | `an_identifier_of_nothing_fails_the_whole_payload` |
+//! | Whole failure: a malformed answer | inferred from what is said of SQS | `a_malformed_answer_fails_the_whole_payload` |
+//! | Five invocations a poller, a partition in one of them | kafka-scaling-modes; in one: with-msk-process | `a_poller_has_five_invocations_under_way_and_a_partition_is_in_one_of_them` |
+//! | Never has a partition in two invocations | with-msk-process | `a_partition_under_way_is_in_no_second_invocation` |
+//! | Adds and removes pollers | kafka-scaling-modes | `pollers_that_come_and_go_lose_nothing_and_keep_each_partition_s_order` |
+//! | What was under way then is delivered again from the committed offset, to others, while it still runs | inferred from at-least-once, invocation-eventsourcemapping | `a_rebalance_delivers_from_the_committed_offset_again_and_the_old_poller_s_answer_does_not_count` |
+//! | Refuses settings out of bounds, a time-out over 14 min, a destination that is the source | API, with-msk-process, kafka-on-failure-destination | `a_topic_that_is_not_there_and_settings_out_of_bounds_are_refused` |
+//! | May deliver twice | invocation-eventsourcemapping | `f7_each_payload_is_delivered_as_often_as_asked` |
+//! | May order partitions as it likes | inferred | `chaos_f8_shuffled_partitions_overtake_each_other_and_keep_their_own_order` |
+//! | May get an answer late | inferred | `chaos_a_delayed_answer_counts_and_is_no_time_out_of_the_function` |
+//! | May lose an answer and deliver again | inferred from at-least-once | `chaos_f14_a_lost_answer_is_a_delivery_again_of_what_the_function_has_done` |
+//!
+//! Not as in Lambda: committed offsets live in memory only, and pollers come and go when told, not with the lag.
 
+mod invocation;
 mod lane;
 mod payload;
 mod poller;
 mod reader;
+mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -29,6 +72,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use settings::{Chaos, EventSourceSettings, INVOCATIONS_PER_POLLER};
+
 /// What is invoked: a payload in, the function's answer or its error out.
 pub type Handler =
     Arc<dyn Fn(serde_json::Value) -> BoxFuture<'static, Result<serde_json::Value, String>> + Send + Sync>;
@@ -38,53 +83,6 @@ pub const STOP_BOUND: Duration = Duration::from_secs(5);
 
 /// How often `drained` asks for the end of the topic again when the broker did not tell.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
-
-/// How an event source reads and calls.
-#[derive(Debug, Clone)]
-pub struct EventSourceSettings {
-    /// `host:port`, comma separated; plain text.
-    pub bootstrap_servers: String,
-    /// The topic to read, which must exist. Partitions added later are not seen.
-    pub topic: String,
-    /// Records a payload holds at most (1 to 10,000; 100 as in Lambda).
-    pub batch_size: usize,
-    /// Time a payload that is not full waits for more records. Lambda's default for MSK is 500 ms; here nothing waits.
-    pub window: Duration,
-    /// Chaos: each payload is delivered this many times in a row, and the last answer counts (1 to 10).
-    pub deliveries: usize,
-    /// Invocations at once. Each poller owns its share of the partitions, so there are never more than partitions.
-    pub pollers: usize,
-    /// Whether a payload that fails as a whole is cut by partition and in halves, until what fails is alone.
-    pub bisect: bool,
-    /// How often a record that fails is delivered again before it is given up.
-    pub max_retry_attempts: u32,
-    /// Where a record that was given up goes, in Lambda's own envelope. Without one it is dropped, with a line in the log.
-    pub on_failure_topic: Option<String>,
-    /// Time one invocation has, as the function's time-out; it is dropped when it runs out.
-    pub invocation_timeout: Duration,
-    /// `eventSourceArn` in the payload.
-    pub event_source_arn: String,
-}
-
-impl EventSourceSettings {
-    /// The settings the template gives the event source, but for the window: locally nothing waits.
-    pub fn new(bootstrap_servers: impl Into<String>, topic: impl Into<String>) -> Self {
-        Self {
-            bootstrap_servers: bootstrap_servers.into(),
-            topic: topic.into(),
-            batch_size: 100,
-            window: Duration::ZERO,
-            deliveries: 1,
-            pollers: 3,
-            bisect: true,
-            max_retry_attempts: 10_000,
-            on_failure_topic: None,
-            invocation_timeout: Duration::from_secs(30),
-            event_source_arn: "arn:aws:kafka:local:000000000000:cluster/local/00000000-0000-0000-0000-000000000000-1"
-                .to_owned(),
-        }
-    }
-}
 
 /// Why an event source did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -118,11 +116,11 @@ pub enum EventSourceError {
 struct Control {
     paused: bool,
     stopping: bool,
-    /// Counts the starts from offset 0; whatever belongs to an earlier one is forgotten.
+    /// Counts who reads: with each replay and each rebalance others take over, and what belongs to an earlier epoch no longer counts.
     epoch: u64,
 }
 
-/// The next offset of every partition that has not been acknowledged, in one epoch.
+/// The committed offsets: the next of every partition that has not been acknowledged, in one epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Progress {
     epoch: u64,
@@ -136,6 +134,13 @@ pub struct EventSource {
     progress: Arc<watch::Sender<Progress>>,
     probe: Consumer,
     shared: Arc<poller::Shared>,
+    tasks: Mutex<Tasks>,
+}
+
+/// Who reads and delivers, and those who were told to end and have not yet.
+struct Tasks {
+    /// Pollers wanted.
+    wanted: usize,
     readers: JoinSet<()>,
     pollers: JoinSet<()>,
 }
@@ -155,7 +160,7 @@ impl EventSource {
     /// # Errors
     /// [`EventSourceError`] for a setting outside its bounds, brokers that do not answer, or a topic that is not there.
     pub async fn start(settings: EventSourceSettings, handler: Handler) -> Result<Self, EventSourceError> {
-        check(&settings)?;
+        settings.check()?;
         let connect_failed = |source| EventSourceError::Connect { servers: settings.bootstrap_servers.clone(), source };
         let kafka = kafka(&settings.bootstrap_servers).await.map_err(connect_failed)?;
         let probe = kafka.consumer_without_group().metrics_push(false).build().await.map_err(connect_failed)?;
@@ -168,25 +173,72 @@ impl EventSource {
         let (control, _) = watch::channel(Control { paused: false, stopping: false, epoch: 0 });
         let (progress, _) = watch::channel(Progress { epoch: 0, next: vec![0; partitions] });
         let progress = Arc::new(progress);
-        let graveyard = settings.on_failure_topic.as_ref().map(|topic| poller::Graveyard {
-            topic: topic.clone(),
+        let graveyard = settings.on_failure_topic().map(|topic| poller::Graveyard {
+            topic: topic.to_owned(),
             log: KrafkaLog::new(KafkaSettings::new(&settings.bootstrap_servers, Security::Plaintext)),
         });
-        let shared = Arc::new(poller::Shared { settings, handler, progress: Arc::clone(&progress), graveyard });
+        let (topic, wanted) = (settings.topic.clone(), settings.pollers);
+        let (progress_of, invocations) = (Arc::clone(&progress), AtomicU64::new(0));
+        let shared = Arc::new(poller::Shared { settings, handler, progress: progress_of, graveyard, invocations });
+        let tasks = Mutex::new(Tasks { wanted, readers: JoinSet::new(), pollers: JoinSet::new() });
+        let source = Self { topic, control, progress, probe, shared, tasks };
+        source.take_over(&mut source.tasks(), false);
+        Ok(source)
+    }
 
-        let (mut readers, mut pollers) = (JoinSet::new(), JoinSet::new());
-        let all: Vec<i32> = (0i32..).take(partitions).collect();
-        let poller_count = shared.settings.pollers.min(partitions);
-        for index in 0..poller_count {
-            let owned: Vec<i32> = all.iter().copied().skip(index).step_by(poller_count).collect();
-            let (records, arrivals) = mpsc::unbounded_channel();
-            for &partition in &owned {
-                let source = reader::Source::new(&shared.settings, partition, records.clone(), control.subscribe());
-                readers.spawn(source.run());
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets new readers and pollers take over from the committed offsets (or from 0), and the old ones end.
+    fn take_over(&self, tasks: &mut Tasks, from_start: bool) {
+        let epoch = self.control.borrow().epoch + 1;
+        // Commits first: from here on no earlier answer counts, and whoever asks after a replay is told that nothing is acknowledged.
+        self.progress.send_modify(|progress| {
+            progress.epoch = epoch;
+            if from_start {
+                progress.next.fill(0);
             }
-            pollers.spawn(poller::Poller::new(Arc::clone(&shared), &owned, arrivals, control.subscribe()).run());
+        });
+        self.control.send_modify(|control| control.epoch = epoch);
+        while tasks.readers.try_join_next().is_some() {}
+        while tasks.pollers.try_join_next().is_some() {}
+
+        let committed = self.committed();
+        let count = tasks.wanted.min(committed.len());
+        let all: Vec<(i32, i64)> = (0i32..).zip(committed).collect();
+        for index in 0..count {
+            let (records, arrivals) = mpsc::unbounded_channel();
+            let mut owned: Vec<i32> = Vec::new();
+            for &(partition, next) in all.iter().skip(index).step_by(count) {
+                let (records, control) = (records.clone(), self.control.subscribe());
+                let source = reader::Source::new(&self.shared.settings, partition, next, records, control);
+                tasks.readers.spawn(source.run());
+                owned.push(partition);
+            }
+            let (shared, control) = (Arc::clone(&self.shared), self.control.subscribe());
+            tasks.pollers.spawn(poller::Poller::new(shared, &owned, arrivals, control).run());
         }
-        Ok(Self { topic: shared.settings.topic.clone(), control, progress, probe, shared, readers, pollers })
+    }
+
+    /// Adds or removes pollers, as Lambda does with the load. All partitions are assigned anew and delivered again from their committed offsets;
+    /// invocations under way run on, and their answers no longer count.
+    ///
+    /// # Errors
+    /// [`EventSourceError::Settings`] for no pollers at all.
+    pub fn set_pollers(&self, pollers: usize) -> Result<(), EventSourceError> {
+        if pollers == 0 {
+            return Err(EventSourceError::Settings("pollers must be at least 1"));
+        }
+        let mut tasks = self.tasks();
+        tasks.wanted = pollers;
+        self.take_over(&mut tasks, false);
+        Ok(())
+    }
+
+    /// The committed offset of every partition: the first that is delivered again.
+    pub fn committed(&self) -> Vec<i64> {
+        self.progress.borrow().next.clone()
     }
 
     /// Starts no further invocation until [`resume`](Self::resume). One under way goes on and counts.
@@ -201,13 +253,7 @@ impl EventSource {
 
     /// Forgets what was acknowledged and delivers everything again, from offset 0 of every partition. The answer of an invocation under way no longer counts.
     pub async fn replay_from_start(&self) {
-        let epoch = self.control.borrow().epoch + 1;
-        // Progress first: whoever asks from here on is told that nothing is acknowledged.
-        self.progress.send_modify(|progress| {
-            progress.epoch = epoch;
-            progress.next.fill(0);
-        });
-        self.control.send_modify(|control| control.epoch = epoch);
+        self.take_over(&mut self.tasks(), true);
     }
 
     /// Waits until everything that is in the topic right now has been acknowledged (or given up), for `bound` at most.
@@ -243,11 +289,12 @@ impl EventSource {
     }
 
     /// Stops reading, lets invocations under way end within [`STOP_BOUND`], and ends.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         self.control.send_modify(|control| control.stopping = true);
+        let mut tasks = self.tasks.into_inner().unwrap_or_else(PoisonError::into_inner);
         let ended = async {
-            while self.pollers.join_next().await.is_some() {}
-            while self.readers.join_next().await.is_some() {}
+            while tasks.pollers.join_next().await.is_some() {}
+            while tasks.readers.join_next().await.is_some() {}
         };
         if tokio::time::timeout(STOP_BOUND, ended).await.is_err() {
             tracing::warn!(topic = self.topic, "event source stopped in the middle of an invocation");
@@ -271,21 +318,6 @@ impl EventSource {
             }
         }
     }
-}
-
-fn check(settings: &EventSourceSettings) -> Result<(), EventSourceError> {
-    let refused = if !(1..=10_000).contains(&settings.batch_size) {
-        "batch_size must be 1 to 10000"
-    } else if !(1..=10).contains(&settings.deliveries) {
-        "deliveries must be 1 to 10"
-    } else if settings.pollers == 0 {
-        "pollers must be at least 1"
-    } else if settings.on_failure_topic.as_ref() == Some(&settings.topic) {
-        "the on-failure topic must not be the topic itself"
-    } else {
-        return Ok(());
-    };
-    Err(EventSourceError::Settings(refused))
 }
 
 /// A connection of its own: brokers answer in order, so a fetch that waits for records would hold up everything behind it.

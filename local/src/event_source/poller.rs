@@ -1,22 +1,23 @@
-//! One poller: builds payloads from its lanes, invokes the handler, one at a time, and takes the answer back into the lanes.
+//! One event poller: builds payloads from its lanes, has some under way at a time, each lane in one of them at most, and takes the answers back into the lanes.
 
-use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use serde_json::Value;
-use shared::kafka::{KrafkaLog, Message, RequestLog};
+use krafka::consumer::ConsumerRecord;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use shared::clock;
+use shared::kafka::{KrafkaLog, Message, ProduceError, RequestLog};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::lane::Lane;
+use super::lane::{Condition, Lane, Waiting};
+use super::payload::{self, Failed, Reason};
 use super::reader::Arrival;
-use super::{Control, EventSourceSettings, Handler, Progress, payload};
-
-/// Lambda's bound on a synchronous payload, in bytes.
-const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
+use super::{Control, EventSourceSettings, Handler, Progress, invocation};
 
 /// Where records go that were given up.
 pub(super) struct Graveyard {
@@ -30,6 +31,25 @@ pub(super) struct Shared {
     pub(super) handler: Handler,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) graveyard: Option<Graveyard>,
+    /// Invocations that began.
+    pub(super) invocations: AtomicU64,
+}
+
+impl Shared {
+    /// Records with a timestamp before this are too old.
+    fn oldest_ms(&self) -> i64 {
+        let age = self.settings.max_record_age.map(|age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
+        age.map_or(i64::MIN, |age| clock::wall_ms().saturating_sub(age))
+    }
+
+    async fn write_off(&self, record: &ConsumerRecord, why: Condition) -> Result<(), ProduceError> {
+        let Some(graveyard) = &self.graveyard else { return Ok(()) };
+        let envelope = payload::on_failure(&self.settings, record, why, uuid::Uuid::new_v4());
+        let (topic, key) = (graveyard.topic.clone(), record.key.clone());
+        let value = Some(Bytes::from(envelope.to_string()));
+        graveyard.log.produce(Message { topic, key, value, headers: Vec::new() }).await?;
+        Ok(())
+    }
 }
 
 pub(super) struct Poller {
@@ -40,6 +60,12 @@ pub(super) struct Poller {
     epoch: u64,
     /// The lane that is asked first; moves on with every payload, so that no lane starves.
     first: usize,
+    /// Bytes for records in a payload.
+    budget: usize,
+    under_way: JoinSet<Answered>,
+    /// Payloads that failed and come again as they were; their lanes stay busy.
+    kept: Vec<Vec<Taken>>,
+    shuffler: Option<StdRng>,
 }
 
 /// Records taken from the front of one lane.
@@ -48,9 +74,15 @@ struct Taken {
     records: usize,
 }
 
+/// What became of a payload.
+struct Answered {
+    taken: Vec<Taken>,
+    answer: Result<Failed, Reason>,
+}
+
 enum Next {
     Deliver(Vec<Taken>),
-    /// Nothing to deliver before this, or before another record comes.
+    /// Nothing to deliver before this, or before another record or an answer comes.
     Wait(Option<Instant>),
 }
 
@@ -62,25 +94,33 @@ impl Poller {
         control: watch::Receiver<Control>,
     ) -> Self {
         let lanes = partitions.iter().map(|partition| Lane::new(*partition)).collect();
-        Self { shared, lanes, arrivals, control, epoch: 0, first: 0 }
+        let epoch = control.borrow().epoch;
+        let own = partitions.first().copied().unwrap_or_default();
+        let seed = shared.settings.chaos.shuffle_partitions;
+        let shuffler = seed.map(|seed| StdRng::seed_from_u64(seed ^ u64::from(own.unsigned_abs())));
+        let budget = payload::budget(&shared.settings);
+        let (under_way, kept) = (JoinSet::new(), Vec::new());
+        Self { shared, lanes, arrivals, control, epoch, first: 0, budget, under_way, kept, shuffler }
     }
 
-    /// Delivers until stopped.
+    /// Delivers until stopped, or until others have taken over; what is under way then runs to its end, and its answer counts only if nobody has.
     pub(super) async fn run(mut self) {
         loop {
             let control = *self.control.borrow_and_update();
-            if control.stopping {
-                return;
+            if control.stopping || control.epoch != self.epoch {
+                break;
             }
-            self.turn_to(control.epoch);
             while let Ok(arrival) = self.arrivals.try_recv() {
                 self.take_in(arrival);
             }
-            let next = if control.paused { Next::Wait(None) } else { self.next(Instant::now()) };
+            let next = if control.paused { Next::Wait(None) } else { self.next().await };
             match next {
-                Next::Deliver(taken) => self.deliver(taken).await,
+                Next::Deliver(taken) => self.start(taken),
                 Next::Wait(until) => self.wait(until).await,
             }
+        }
+        while let Some(answered) = self.under_way.join_next().await {
+            self.take_back(answered).await;
         }
     }
 
@@ -96,66 +136,92 @@ impl Poller {
                 // The event source is gone, and aborts this task with it.
                 std::future::pending::<()>().await;
             },
-            arrival = self.arrivals.recv() => match arrival {
-                Some(arrival) => self.take_in(arrival),
-                // The readers only end before us when all are told to stop.
-                None => if self.control.changed().await.is_err() { std::future::pending::<()>().await },
-            },
+            Some(answered) = self.under_way.join_next() => self.take_back(answered).await,
+            Some(arrival) = self.arrivals.recv() => self.take_in(arrival),
             () = due => {}
         }
     }
 
-    /// Forgets what belongs to an earlier start. A reader may be told of a new one before we are.
-    fn turn_to(&mut self, epoch: u64) {
-        if epoch > self.epoch {
-            self.epoch = epoch;
-            self.lanes.iter_mut().for_each(Lane::clear);
-        }
-    }
-
-    fn take_in(&mut self, Arrival { record, epoch, room }: Arrival) {
-        self.turn_to(epoch);
-        if epoch < self.epoch {
-            return;
-        }
+    fn take_in(&mut self, Arrival { record, room }: Arrival) {
+        let size = payload::size(&record);
+        let too_large = size > self.budget && payload::is_too_large(&self.shared.settings, &record);
         let lane = self.lanes.iter_mut().find(|lane| lane.partition() == record.partition);
         if let Some(lane) = lane {
-            lane.push(record, Instant::now(), room);
+            lane.push(Waiting { record, since: Instant::now(), size, too_large, _room: room });
         }
     }
 
-    /// What to deliver now. A suspect lane is delivered alone; all others share a payload.
-    fn next(&mut self, now: Instant) -> Next {
+    /// What to deliver now, if another invocation may begin. A payload that is kept goes before others; a suspect lane is delivered alone; all others share one.
+    async fn next(&mut self) -> Next {
+        if self.under_way.len() >= self.shared.settings.invocations_per_poller {
+            return Next::Wait(None);
+        }
+        let (now, oldest_ms) = (Instant::now(), self.shared.oldest_ms());
+        self.release_kept(oldest_ms);
+        for lane in 0..self.lanes.len() {
+            while self.lanes[lane].is_idle(now)
+                && let Some((record, why)) = self.lanes[lane].undeliverable(oldest_ms)
+            {
+                let written = self.shared.write_off(record, why).await;
+                self.give_up(lane, why, written);
+            }
+        }
+        let rested = |taken: &Taken| self.lanes[taken.lane].rests_until().is_none_or(|then| then <= now);
+        if let Some(at) = self.kept.iter().position(|taken| taken.iter().all(rested)) {
+            return Next::Deliver(self.kept.swap_remove(at));
+        }
         let count = self.lanes.len();
         let order: Vec<usize> = (0..count).map(|n| (self.first + n) % count).collect();
         let due = |lane: &usize| self.lanes[*lane].due(now) > 0;
         if let Some(&lane) = order.iter().find(|lane| due(lane) && self.lanes[**lane].is_suspect()) {
             self.first = lane + 1;
             let records = self.lanes[lane].due(now);
-            return Next::Deliver(self.within_bounds(&[(lane, records)]));
+            return Next::Deliver(self.within_bounds(&[(lane, records)], oldest_ms));
         }
-        let ready: Vec<(usize, usize)> =
+        let mut ready: Vec<(usize, usize)> =
             order.iter().filter(|lane| due(lane)).map(|lane| (*lane, self.lanes[*lane].due(now))).collect();
         let waiting: usize = ready.iter().map(|(_, records)| records).sum();
+        let bytes: usize = ready.iter().map(|(lane, _)| self.lanes[*lane].bytes()).sum();
         let oldest = ready.iter().filter_map(|(lane, _)| self.lanes[*lane].oldest()).min();
         let window_ends = oldest.map(|oldest| oldest + self.shared.settings.window);
-        if waiting >= self.shared.settings.batch_size || window_ends.is_some_and(|end| end <= now) {
+        let full = waiting >= self.shared.settings.batch_size || bytes > self.budget;
+        if full || window_ends.is_some_and(|end| end <= now) {
             self.first += 1;
-            return Next::Deliver(self.within_bounds(&ready));
+            if let Some(shuffler) = &mut self.shuffler {
+                ready.shuffle(shuffler);
+                ready.truncate(shuffler.random_range(1..=ready.len()));
+            }
+            return Next::Deliver(self.within_bounds(&ready, oldest_ms));
         }
-        let backing_off = self.lanes.iter().filter_map(Lane::due_at).filter(|then| *then > now).min();
+        let kept = self.kept.iter().flatten().filter_map(|taken| self.lanes[taken.lane].rests_until());
+        let backing_off = self.lanes.iter().filter_map(Lane::due_at).chain(kept).filter(|then| *then > now).min();
         Next::Wait(window_ends.into_iter().chain(backing_off).min())
     }
 
-    /// Cuts what is ready to the batch size and to the bytes of a payload; one record always fits.
-    fn within_bounds(&self, ready: &[(usize, usize)]) -> Vec<Taken> {
-        let (mut records_left, mut bytes_left) = (self.shared.settings.batch_size, MAX_PAYLOAD_BYTES);
+    /// Lets go of payloads that hold what must no longer be delivered: what is left of them is collected anew.
+    fn release_kept(&mut self, oldest_ms: i64) {
+        let lanes = &mut self.lanes;
+        self.kept.retain(|taken| {
+            let waiting = |taken: &Taken| lanes[taken.lane].waiting().take(taken.records);
+            let whole = taken.iter().flat_map(waiting).all(|waiting| waiting.undeliverable(oldest_ms).is_none());
+            if !whole {
+                taken.iter().for_each(|taken| lanes[taken.lane].set_busy(false));
+            }
+            whole
+        });
+    }
+
+    /// Cuts what is ready to the batch size and to the bytes of a payload, and before a record that must not be delivered; one record always fits.
+    fn within_bounds(&self, ready: &[(usize, usize)], oldest_ms: i64) -> Vec<Taken> {
+        let (mut records_left, mut bytes_left) = (self.shared.settings.batch_size, self.budget);
         let mut taken: Vec<Taken> = Vec::new();
         for &(lane, due) in ready {
-            let fitting = self.lanes[lane].records().take(due.min(records_left)).take_while(|record| {
-                let size = payload::size(record);
-                let fits = size <= bytes_left || bytes_left == MAX_PAYLOAD_BYTES;
-                bytes_left = if fits { bytes_left.saturating_sub(size) } else { 0 };
+            let fitting = self.lanes[lane].waiting().take(due.min(records_left)).take_while(|waiting| {
+                if waiting.undeliverable(oldest_ms).is_some() {
+                    return false;
+                }
+                let fits = waiting.size <= bytes_left || bytes_left == self.budget;
+                bytes_left = if fits { bytes_left.saturating_sub(waiting.size) } else { 0 };
                 fits
             });
             let records = fitting.count();
@@ -167,40 +233,49 @@ impl Poller {
         taken
     }
 
-    async fn deliver(&mut self, taken: Vec<Taken>) {
+    fn start(&mut self, taken: Vec<Taken>) {
         let records = taken.iter().flat_map(|taken| self.lanes[taken.lane].records().take(taken.records));
         let event = payload::event(&self.shared.settings, records);
-        let mut answer = Err("never delivered".to_owned());
-        for _ in 0..self.shared.settings.deliveries {
-            answer = self.invoke(event.clone()).await.and_then(payload::failures);
-        }
+        taken.iter().for_each(|taken| self.lanes[taken.lane].set_busy(true));
+        let shared = Arc::clone(&self.shared);
+        self.under_way.spawn(async move {
+            let answer = invocation::deliver(&shared, event).await;
+            Answered { taken, answer }
+        });
+    }
+
+    /// Takes an answer into the lanes. One that comes when others have taken the partitions over does not count.
+    async fn take_back(&mut self, answered: Result<Answered, tokio::task::JoinError>) {
+        let Ok(Answered { taken, answer }) = answered else { return };
         if self.control.borrow().epoch != self.epoch {
             return;
         }
-        match answer.and_then(|failed| self.settle(&taken, failed)) {
-            Ok(()) => {}
-            Err(reason) => {
-                tracing::warn!(topic = self.shared.settings.topic, reason, "a payload failed as a whole");
-                let alone = taken.iter().map(|taken| taken.records).sum::<usize>() == 1;
-                let now = Instant::now();
-                for taken in &taken {
-                    self.lanes[taken.lane].fail_whole(taken.records, alone, self.shared.settings.bisect, now);
+        taken.iter().for_each(|taken| self.lanes[taken.lane].set_busy(false));
+        let lanes: Vec<usize> = taken.iter().map(|taken| taken.lane).collect();
+        if let Err(reason) = answer.and_then(|failed| self.settle(&taken, failed)) {
+            tracing::warn!(topic = self.shared.settings.topic, reason, "a payload failed as a whole");
+            self.fail_whole(taken);
+        }
+        for lane in lanes {
+            while let Some((record, why)) = self.lanes[lane].exhausted(self.shared.settings.retries()) {
+                let written = self.shared.write_off(record, why).await;
+                if !self.give_up(lane, why, written) {
+                    break;
                 }
             }
         }
-        for taken in &taken {
-            self.bury(taken.lane).await;
-        }
     }
 
-    /// One invocation; a panic or a time-out is an error of the function, as it is in Lambda.
-    async fn invoke(&self, event: Value) -> Result<Value, payload::Reason> {
-        let handler = Arc::clone(&self.shared.handler);
-        let invocation = AssertUnwindSafe(async move { handler(event).await }).catch_unwind();
-        match tokio::time::timeout(self.shared.settings.invocation_timeout, invocation).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err("the function panicked".to_owned()),
-            Err(_) => Err("the function timed out".to_owned()),
+    fn fail_whole(&mut self, taken: Vec<Taken>) {
+        let (now, settings) = (Instant::now(), &self.shared.settings);
+        let alone = taken.iter().map(|taken| taken.records).sum::<usize>() == 1;
+        for taken in &taken {
+            self.lanes[taken.lane].fail_whole(taken.records, alone, settings.bisect, now);
+        }
+        let exhausted = taken.iter().any(|taken| self.lanes[taken.lane].exhausted(settings.retries()).is_some());
+        if !settings.bisect && !exhausted {
+            taken.iter().for_each(|taken| self.lanes[taken.lane].set_busy(true));
+            self.kept.push(taken);
         }
     }
 
@@ -208,7 +283,7 @@ impl Poller {
     ///
     /// # Errors
     /// An identifier of nothing in this payload fails all of it, and nothing is acknowledged.
-    fn settle(&mut self, taken: &[Taken], mut failed: BTreeMap<String, Vec<i64>>) -> Result<(), payload::Reason> {
+    fn settle(&mut self, taken: &[Taken], mut failed: Failed) -> Result<(), Reason> {
         let mut of_lane: Vec<Vec<i64>> = Vec::with_capacity(taken.len());
         for Taken { lane, records } in taken {
             let lane = &self.lanes[*lane];
@@ -231,72 +306,34 @@ impl Poller {
             let next =
                 if offsets.is_empty() { lane.acknowledge(*records, batch_size) } else { lane.fail(&offsets, now) };
             let partition = lane.partition();
-            self.record_progress(partition, next);
+            self.commit(partition, next);
         }
         Ok(())
     }
 
-    /// Gives up the heads of a lane that failed too often. One that cannot be written to the on-failure topic stays, and comes again.
-    async fn bury(&mut self, lane: usize) {
-        while let Some((record, deliveries)) = self.lanes[lane].exhausted(self.shared.settings.max_retry_attempts) {
-            let (partition, offset) = (record.partition, record.offset);
-            if let Some(graveyard) = &self.shared.graveyard {
-                let envelope = payload::on_failure(&self.shared.settings, record, deliveries, uuid::Uuid::new_v4());
-                let message = Message {
-                    topic: graveyard.topic.clone(),
-                    key: record.key.clone(),
-                    value: Some(Bytes::from(envelope.to_string())),
-                    headers: Vec::new(),
-                };
-                if let Err(error) = graveyard.log.produce(message).await {
-                    tracing::warn!(
-                        partition,
-                        offset,
-                        error = &error as &dyn std::error::Error,
-                        "on-failure topic not written, the record comes again"
-                    );
-                    self.lanes[lane].back_off(Instant::now());
-                    return;
-                }
-            }
-            tracing::error!(topic = self.shared.settings.topic, partition, offset, deliveries, "a record was given up");
-            let next = self.lanes[lane].give_up_head();
-            self.record_progress(partition, next);
+    /// Gives up the head of a lane, if the destination took it. Otherwise it stays, and the lane backs off.
+    fn give_up(&mut self, lane: usize, why: Condition, written: Result<(), ProduceError>) -> bool {
+        let (topic, lane) = (&self.shared.settings.topic, &mut self.lanes[lane]);
+        let partition = lane.partition();
+        if let Err(error) = written {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(topic, partition, error, "on-failure topic not written, the record stays");
+            lane.back_off(Instant::now());
+            return false;
         }
+        let next = lane.give_up_head();
+        tracing::error!(topic, partition, next, ?why, "a record was given up");
+        self.commit(partition, next);
+        true
     }
 
-    fn record_progress(&self, partition: i32, next: Option<i64>) {
+    /// Commits an offset, unless others have taken the partitions over.
+    fn commit(&self, partition: i32, next: Option<i64>) {
         let (Some(next), Ok(index)) = (next, usize::try_from(partition)) else { return };
         self.shared.progress.send_modify(|progress| {
             if progress.epoch == self.epoch {
                 progress.next[index] = next;
             }
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use krafka::consumer::ConsumerRecord;
-    use tokio::sync::Semaphore;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_record_of_a_start_the_poller_was_not_told_of_yet_is_kept_and_one_of_an_earlier_start_is_not() {
-        let settings = EventSourceSettings::new("", "requests");
-        let handler: Handler = Arc::new(|_| std::future::ready(Ok(Value::Null)).boxed());
-        let progress = Arc::new(watch::channel(Progress { epoch: 0, next: vec![0] }).0);
-        let shared = Arc::new(Shared { settings, handler, progress, graveyard: None });
-        let control = watch::channel(Control { paused: false, stopping: false, epoch: 0 }).1;
-        let mut poller = Poller::new(shared, &[0], mpsc::unbounded_channel().1, control);
-        let room = Arc::new(Semaphore::new(10));
-        for (epoch, offset) in [(0, 7), (1, 0), (0, 8), (1, 1)] {
-            let room = Arc::clone(&room).acquire_owned().await.unwrap();
-            poller.take_in(Arrival { record: ConsumerRecord::new("requests", 0, offset, None, None), epoch, room });
-        }
-        let kept: Vec<i64> = poller.lanes[0].records().map(|record| record.offset).collect();
-        assert_eq!(kept, [0, 1]);
-        assert_eq!(room.available_permits(), 8, "what is forgotten leaves its room");
     }
 }

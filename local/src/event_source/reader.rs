@@ -32,7 +32,6 @@ const LANE_PAYLOADS: usize = 2;
 #[derive(Debug)]
 pub(super) struct Arrival {
     pub(super) record: ConsumerRecord,
-    pub(super) epoch: u64,
     pub(super) room: OwnedSemaphorePermit,
 }
 
@@ -49,21 +48,15 @@ pub(super) struct Source {
     failing: bool,
 }
 
-/// Why a reader stopped reading.
-enum Turn {
-    /// Stopped, or nobody listens any more.
-    Stop,
-    /// Start again at offset 0.
-    Replay,
-}
-
 impl Source {
     pub(super) fn new(
         settings: &EventSourceSettings,
         partition: i32,
+        next: i64,
         records: mpsc::UnboundedSender<Arrival>,
         control: watch::Receiver<Control>,
     ) -> Self {
+        let epoch = control.borrow().epoch;
         Self {
             servers: settings.bootstrap_servers.clone(),
             topic: settings.topic.clone(),
@@ -71,53 +64,50 @@ impl Source {
             room: Arc::new(Semaphore::new(settings.batch_size * LANE_PAYLOADS)),
             records,
             control,
-            epoch: 0,
-            next: 0,
+            epoch,
+            next,
             failing: false,
         }
     }
 
-    /// Reads until stopped. Whatever fails is tried again from the next offset, on a new connection, after a pause.
+    /// Reads until stopped, or until others have taken over. Whatever fails is tried again from the next offset, on a new connection, after a pause.
     pub(super) async fn run(mut self) {
-        let mut control = self.control.clone();
+        let (mut control, epoch) = (self.control.clone(), self.epoch);
+        let over = async move {
+            let over = control.wait_for(|control| control.stopping || control.epoch != epoch).await;
+            if over.is_err() {
+                tracing::debug!("the event source is gone");
+            }
+        };
+        tokio::pin!(over);
         loop {
-            let turn = match self.connect().await {
+            let error = match self.connect().await {
                 Ok(consumer) => {
-                    let epoch = self.epoch;
-                    let turn = tokio::select! {
+                    let error = tokio::select! {
                         biased;
-                        turn = turned(&mut control, epoch) => Ok(turn),
-                        error = self.read(&consumer) => Err(error),
+                        () = &mut over => None,
+                        error = self.read(&consumer) => Some(error),
                     };
                     close(&consumer).await;
-                    turn
+                    error
                 }
-                Err(error) => Err(error),
+                Err(error) => Some(error),
             };
-            match turn {
-                Ok(Turn::Stop) => return,
-                Ok(Turn::Replay) => {}
-                Err(error) => {
-                    // One line an outage, not one an attempt.
-                    if !std::mem::replace(&mut self.failing, true) {
-                        let (partition, cause) = (self.partition, &error as &dyn std::error::Error);
-                        tracing::warn!(
-                            topic = self.topic,
-                            partition,
-                            error = cause,
-                            "reading failed, trying again until it works"
-                        );
-                    }
-                    tokio::time::sleep(RECONNECT_PAUSE).await;
-                }
+            let Some(error) = error else { return };
+            // One line an outage, not one an attempt.
+            if !std::mem::replace(&mut self.failing, true) {
+                let (partition, cause) = (self.partition, &error as &dyn std::error::Error);
+                tracing::warn!(
+                    topic = self.topic,
+                    partition,
+                    error = cause,
+                    "reading failed, trying again until it works"
+                );
             }
-            let now = *control.borrow();
-            if now.stopping {
-                return;
-            }
-            if now.epoch != self.epoch {
-                self.epoch = now.epoch;
-                self.next = 0;
+            tokio::select! {
+                biased;
+                () = &mut over => return,
+                () = tokio::time::sleep(RECONNECT_PAUSE) => {}
             }
         }
     }
@@ -147,7 +137,7 @@ impl Source {
         let closed = || KrafkaError::illegal_state("nobody takes the records any more");
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| closed())?;
         let next = record.offset + 1;
-        self.records.send(Arrival { record, epoch: self.epoch, room }).map_err(|_| closed())?;
+        self.records.send(Arrival { record, room }).map_err(|_| closed())?;
         self.next = next;
         Ok(())
     }
@@ -173,12 +163,5 @@ impl Source {
 pub(super) async fn close(consumer: &Consumer) {
     if let Err(error) = consumer.close_with(CloseOptions::new().timeout(Duration::ZERO)).await {
         tracing::debug!(error = &error as &dyn std::error::Error, "consumer closed without an answer");
-    }
-}
-
-async fn turned(control: &mut watch::Receiver<Control>, epoch: u64) -> Turn {
-    match control.wait_for(|control| control.stopping || control.epoch != epoch).await {
-        Ok(control) if !control.stopping => Turn::Replay,
-        _ => Turn::Stop,
     }
 }

@@ -163,7 +163,14 @@ async fn a_topic_that_is_not_there_and_settings_out_of_bounds_are_refused() {
         EventSourceSettings { batch_size: 0, ..settings(&broker) },
         EventSourceSettings { deliveries: 0, ..settings(&broker) },
         EventSourceSettings { pollers: 0, ..settings(&broker) },
-        EventSourceSettings { on_failure_topic: Some(TOPIC.to_owned()), ..settings(&broker) },
+        EventSourceSettings { on_failure_destination: Some(format!("kafka://{TOPIC}")), ..settings(&broker) },
+        EventSourceSettings { on_failure_destination: Some("kafka://".to_owned()), ..settings(&broker) },
+        EventSourceSettings { on_failure_destination: Some("arn:aws:sqs:x".to_owned()), ..settings(&broker) },
+        EventSourceSettings { window: Duration::from_secs(301), ..settings(&broker) },
+        EventSourceSettings { invocations_per_poller: 6, ..settings(&broker) },
+        EventSourceSettings { max_retry_attempts: Some(10_001), ..settings(&broker) },
+        EventSourceSettings { max_record_age: Some(Duration::from_secs(59)), ..settings(&broker) },
+        EventSourceSettings { invocation_timeout: Duration::from_secs(14 * 60 + 1), ..settings(&broker) },
     ] {
         let error = start(settings).await.unwrap_err();
         assert!(matches!(error, EventSourceError::Settings(_)), "{error:?}");

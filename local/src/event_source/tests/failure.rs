@@ -24,16 +24,17 @@ async fn f9_a_reported_failure_comes_again_with_everything_after_it_and_nothing_
 }
 
 #[tokio::test]
-async fn an_answer_without_a_list_is_success() {
-    let broker = broker_with(1, 3).await;
+async fn an_empty_list_a_null_list_no_list_and_no_answer_are_success() {
+    let broker = broker_with(1, 5).await;
     let recorder = Recorder::default();
-    let answers = [Value::Null, json!({}), json!({ "batchItemFailures": null })];
+    let answers =
+        [json!({}), json!({ "batchItemFailures": null }), Value::Null, json!(""), json!({ "batchItemFailures": [] })];
     let mut settings = settings(&broker);
     settings.batch_size = 1;
     let source =
         EventSource::start(settings, recorder.handler(move |before, _| Ok(answers[before].clone()))).await.unwrap();
     source.drained(SOON).await.unwrap();
-    assert_eq!(recorder.payloads(), [vec![(0, 0)], vec![(0, 1)], vec![(0, 2)]]);
+    assert_eq!(recorder.payloads(), (0..5).map(|offset| vec![(0, offset)]).collect::<Vec<_>>());
     source.stop().await;
 }
 
@@ -64,8 +65,8 @@ async fn f18_a_record_that_fails_whole_payloads_is_isolated_and_given_up_in_lamb
     let handler =
         recorder.handler(|_, records| if records.contains(&POISON) { Err("cannot".to_owned()) } else { success() });
     let mut settings = settings(&broker);
-    settings.on_failure_topic = Some(FAILED.to_owned());
-    settings.max_retry_attempts = 2;
+    settings.on_failure_destination = Some(format!("kafka://{FAILED}"));
+    settings.max_retry_attempts = Some(2);
     let source = EventSource::start(settings, handler).await.unwrap();
     source.drained(SOON).await.unwrap();
 
@@ -92,7 +93,7 @@ async fn a_reported_failure_is_given_up_after_its_attempts_and_without_a_topic_i
     let recorder = Recorder::default();
     let handler = recorder.handler(|_, records| if records.contains(&(0, 1)) { failed(&[(0, 1)]) } else { success() });
     let mut settings = settings(&broker);
-    settings.max_retry_attempts = 3;
+    settings.max_retry_attempts = Some(3);
     let source = EventSource::start(settings, handler).await.unwrap();
     source.drained(SOON).await.unwrap();
     assert_eq!(recorder.count((0, 1)), 4);
@@ -105,8 +106,8 @@ async fn a_record_that_cannot_be_written_to_the_on_failure_topic_is_not_acknowle
     let broker = broker_with(1, 1).await;
     let recorder = Recorder::default();
     let mut settings = settings(&broker);
-    settings.on_failure_topic = Some("nowhere".to_owned());
-    settings.max_retry_attempts = 0;
+    settings.on_failure_destination = Some("kafka://nowhere".to_owned());
+    settings.max_retry_attempts = Some(0);
     let source = EventSource::start(settings, recorder.handler(|_, records| failed(records))).await.unwrap();
     recorder.until("a second delivery", |seen| seen.count((0, 0)) >= 2).await;
     assert!(source.drained(A_WHILE).await.is_err());

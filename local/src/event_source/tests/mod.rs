@@ -1,7 +1,10 @@
 //! The emulator against a broker over TCP and a handler that records what it is given: what Lambda promises, and what it does not.
 
+mod batching;
 mod control;
 mod failure;
+mod giving_up;
+mod rebalance;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -114,7 +117,11 @@ async fn broker_with(partitions: i32, per_partition: usize) -> FakeBroker {
 
 /// One poller, so that payloads come one after the other.
 fn settings(broker: &FakeBroker) -> EventSourceSettings {
-    EventSourceSettings { pollers: 1, ..EventSourceSettings::new(broker.bootstrap_servers(), TOPIC) }
+    EventSourceSettings {
+        pollers: 1,
+        invocations_per_poller: 1,
+        ..EventSourceSettings::new(broker.bootstrap_servers(), TOPIC)
+    }
 }
 
 fn log_of(broker: &FakeBroker) -> KrafkaLog {
@@ -240,4 +247,23 @@ async fn a_window_collects_what_comes_within_it() {
     source.drained(SOON).await.unwrap();
     assert_eq!(recorder.payloads(), [vec![(0, 0), (0, 1), (0, 2), (0, 3), (0, 4)]]);
     source.stop().await;
+}
+
+#[test]
+fn every_line_of_the_behaviour_table_has_its_test() {
+    let tests = [
+        include_str!("mod.rs"),
+        include_str!("batching.rs"),
+        include_str!("control.rs"),
+        include_str!("failure.rs"),
+        include_str!("giving_up.rs"),
+        include_str!("rebalance.rs"),
+    ];
+    let rows = include_str!("../mod.rs").lines().filter_map(|line| line.strip_prefix("//! | ")).skip(1);
+    let named: Vec<&str> = rows.filter_map(|row| row.rsplit(" | ").next()?.strip_suffix(" |")).collect();
+    assert!(named.len() > 25, "{named:?}");
+    for name in named {
+        let test = format!("async fn {}()", name.trim_matches('`'));
+        assert!(tests.iter().any(|text| text.contains(&test)), "no test is called {name}");
+    }
 }
