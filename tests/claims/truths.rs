@@ -154,3 +154,21 @@ async fn a_cold_section_is_left_as_it_is_beside_one_that_is_not() {
     // Nothing makes a record of a truth: an outcome without a message would answer nobody.
     assert_eq!(scripts.command::<i64>(&["EXISTS", &keys::record(&alice.id)]).await, 0);
 }
+
+#[tokio::test]
+async fn a_stored_hold_that_ends_before_a_later_claim_of_its_own_still_gives_that_claim_back() {
+    let (scripts, event) = Scripts::selling(&hall::small(1, 4)).await;
+    // After a loss of Redis the same key has claimed once more, later and other seats; the first message was stored.
+    let later = Attempt::new(&event, "alice", "k", &["A-1-1", "A-1-2"]);
+    let claimed = request(&scripts.granted(&event, &later).await.0);
+    let stored = Attempt::new(&event, "alice", "k", &["A-1-3"]);
+    let mut truth = held(&stored, claimed.expires_at_ms - 1_000);
+    truth.told.prolonged_to_ms = None;
+    scripts.truths.write(&truth).await.unwrap();
+    // The second message finds the row, and gives back what it claimed beyond it.
+    truth.seats.extend(later.seats.iter().map(|seat| (seat.clone(), SeatState::Free)));
+    scripts.truths.write(&truth).await.unwrap();
+    for (seat, shown) in [("A-1-1", Availability::Free), ("A-1-2", Availability::Free), ("A-1-3", Availability::Held)] {
+        assert_eq!(scripts.shown(&event, seat).await, Some(shown), "{seat}");
+    }
+}

@@ -121,7 +121,7 @@ impl Booking {
 
 /// Whether steps lead from one status to the other.
 pub fn reaches(from: Status, to: Status) -> bool {
-    let steps = [Step::Hold, Step::Reject, Step::Confirm, Step::Cancel];
+    let steps = [Step::Hold, Step::Reject, Step::Confirm, Step::Cancel, Step::Expire];
     steps.iter().filter_map(|step| from.after(*step)).any(|next| next == to || reaches(next, to))
 }
 
@@ -148,6 +148,7 @@ impl Booking {
                 (409, "already-confirmed")
             }
             (Act::Confirm(_) | Act::Cancel, Status::Confirmed) | (Act::Cancel, Status::Cancelled) => (200, ""),
+            (_, Status::Expired) => (409, "hold-expired"),
             (Act::Confirm(_) | Act::Cancel, _) => (409, "not-held"),
             (Act::Extend, Status::Held) if self.extended => (409, "already-extended"),
             (Act::Extend, Status::Held) => (200, ""),

@@ -43,6 +43,10 @@ pub enum Step {
     Flush,
     /// Those that end holds and heal: no hold has run out.
     Jobs,
+    /// The hold of that number runs out, and the job ends it.
+    RunOut(usize),
+    /// These seats and places, one bit each, are what the organiser's block takes off sale.
+    Block(u16),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -68,6 +72,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<bool>().prop_map(Step::Drain),
         2 => Just(Step::Flush),
         1 => Just(Step::Jobs),
+        2 => (0..12_usize).prop_map(Step::RunOut),
+        2 => prop_oneof![1 => Just(0), 3 => 1..1024_u16].prop_map(Step::Block),
     ]
 }
 

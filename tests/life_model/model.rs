@@ -18,12 +18,17 @@ pub const PLACES: usize = 4;
 /// Most live seats of a customer.
 pub const LIMIT: usize = 5;
 
+/// Who has what is blocked.
+const ORGANISER: usize = usize::MAX;
+
 #[derive(Debug)]
 pub struct Model {
     pub bookings: Vec<Booking>,
     /// By section.
     pub prices: BTreeMap<&'static str, u64>,
     pub sale_paused: bool,
+    /// What the organiser has taken off sale.
+    pub blocked: BTreeSet<String>,
     /// Redis was lost in this walk: the limit is known to the table alone.
     flushed: bool,
     /// Messages were under way when it was, and may be still.
@@ -40,6 +45,7 @@ impl Model {
             bookings: Vec::new(),
             prices,
             sale_paused: false,
+            blocked: BTreeSet::new(),
             flushed: false,
             blind: false,
             most: (0, 0),
@@ -55,6 +61,7 @@ impl Model {
         let now = bookings.flat_map(|(at, booking)| booking.may_have().map(move |seat| (at, seat.clone())));
         let now: Vec<_> = now.collect();
         self.had.extend(now);
+        self.had.extend(self.blocked.iter().map(|seat| (ORGANISER, seat.clone())));
     }
 
     pub fn lost(&mut self) {
@@ -68,17 +75,18 @@ impl Model {
     }
 
     fn may_be_taken(&self, seat: &str) -> bool {
-        self.bookings.iter().flat_map(Booking::may_have).any(|taken| taken == seat)
+        self.blocked.contains(seat) || self.bookings.iter().flat_map(Booking::may_have).any(|taken| taken == seat)
     }
 
     fn surely_taken(&self, seat: &str, but: Option<usize>) -> bool {
         let others = self.bookings.iter().enumerate().filter(|(at, _)| Some(*at) != but);
-        others.filter(|(_, booking)| booking.surely_lives()).any(|(_, booking)| booking.seats().contains(seat))
+        self.blocked.contains(seat)
+            || others.filter(|(_, booking)| booking.surely_lives()).any(|(_, booking)| booking.seats().contains(seat))
     }
 
     fn sold(&self, section: &str) -> usize {
         let sold = self.bookings.iter().filter(|booking| booking.status == Status::Confirmed);
-        sold.flat_map(Booking::seats).filter(|seat| seat.starts_with(section)).count()
+        sold.flat_map(Booking::seats).chain(&self.blocked).filter(|seat| seat.starts_with(section)).count()
     }
 
     fn live(&self, customer: usize, counts: impl Fn(&Booking) -> bool, but: Option<usize>) -> usize {
@@ -114,6 +122,7 @@ impl Model {
                 prop_assert!(possible.contains(&Status::Pending), "it was decided: {:?}", possible);
                 prop_assert_eq!(Some(&Offer::of(&answer.body)), booking.offers.last());
             }
+            409 if bound && slug == "hold-expired" => prop_assert_eq!(booking.status, Status::Expired),
             409 if bound && slug == "not-held" => prop_assert_eq!(booking.status, Status::Cancelled),
             409 if bound => {
                 prop_assert!(possible.contains(&Status::Rejected), "{:?}", possible);
@@ -240,6 +249,24 @@ impl Model {
         booking.status == Status::Pending && !booking.record
     }
 
+    /// Judges what became of a block of these seats.
+    pub fn block(&mut self, asked: &[String], body: &Value) -> Result<(), TestCaseError> {
+        let named =
+            |field: &str| -> BTreeSet<String> { serde_json::from_value(body[field].clone()).unwrap_or_default() };
+        let (blocked, others) = (named("blocked"), named("not_blocked"));
+        let wanted: BTreeSet<String> = asked.iter().cloned().collect();
+        prop_assert_eq!(&blocked | &others, wanted, "each is one or the other");
+        let before = std::mem::take(&mut self.blocked);
+        for seat in &blocked {
+            prop_assert!(!self.surely_taken(seat, None), "{} is somebody's", seat);
+        }
+        for seat in &others {
+            prop_assert!(self.may_be_taken(seat) && !before.contains(seat), "nobody has {}", seat);
+        }
+        self.blocked = blocked;
+        Ok(())
+    }
+
     /// Judges the answer to a change.
     pub fn acted(&mut self, at: usize, act: Act, answer: &Answer) -> Result<(), TestCaseError> {
         if answer.status == 503 {
@@ -309,7 +336,8 @@ impl Model {
         match body["reason"].as_str().unwrap_or_default() {
             "limit-reached" => {
                 prop_assert!(self.flushed, "the limit was known");
-                let his = others().filter(|(other, _)| self.bookings[*other].customer == booking.customer).count();
+                let is_his = |other: &usize| self.bookings.get(*other).is_some_and(|b| b.customer == booking.customer);
+                let his = others().filter(|(other, _)| is_his(other)).count();
                 prop_assert!(his + booking.ask.quantity() > LIMIT, "he had {} besides", his);
             }
             "seats-taken" | "contended" | "lapsed" => {
@@ -327,6 +355,7 @@ impl Model {
     pub fn shown(&self) -> BTreeMap<&str, &'static str> {
         let live = self.bookings.iter().filter(|booking| booking.may_live());
         let status = |booking: &Booking| if booking.status == Status::Confirmed { "sold" } else { "held" };
-        live.flat_map(|booking| booking.seats().iter().map(move |seat| (seat.as_str(), status(booking)))).collect()
+        let owned = live.flat_map(|booking| booking.seats().iter().map(move |seat| (seat.as_str(), status(booking))));
+        owned.chain(self.blocked.iter().map(|seat| (seat.as_str(), "blocked"))).collect()
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use axum::http::Method;
 use fred::clients::Client;
 use local::client::{Answer, ApiClient};
 use proptest::prelude::*;
@@ -11,6 +12,11 @@ use proptest::test_runner::TestCaseError;
 use scheduled_jobs::{Expired, Report};
 use serde_json::{Value, json};
 use shared::domain::ids::ReservationId;
+use shared::domain::reservation::Status;
+use shared::dynamodb::changes::End;
+use shared::dynamodb::reservations::Repository;
+use shared::redis::Redis;
+use shared::redis::truth::Truths;
 use tokio::time::Instant;
 
 use super::Step;
@@ -25,6 +31,8 @@ const AGREES: Duration = Duration::from_secs(3);
 const NOT_NOW: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(30);
 const CUSTOMERS: usize = 3;
+/// After the end of every hold, in milliseconds since the epoch.
+const FAR: i64 = 4_100_000_000_000;
 
 /// A request that was sent, and the reservation its key stands for.
 struct Asked {
@@ -107,6 +115,12 @@ impl<'a> Walk<'a> {
                 prop_assert!(matches!(&done, Report::Expire(done) if *done == Expired::default()), "{:?}", done);
                 self.office.system.run_job("heal").await.unwrap();
             }
+            Step::RunOut(which) => {
+                if let Some(at) = which.checked_rem(self.model.bookings.len()) {
+                    self.run_out(at).await;
+                }
+            }
+            Step::Block(seats) => self.block(*seats).await?,
         }
         self.model.remember();
         Ok(())
@@ -118,6 +132,7 @@ impl<'a> Walk<'a> {
         if self.model.sale_paused {
             self.take(&Step::Sale(false)).await?;
         }
+        self.take(&Step::Block(0)).await?;
         for at in 0..self.model.bookings.len() {
             if self.model.bookings[at].may_live() {
                 self.act(at, Act::Cancel).await?;
@@ -139,6 +154,40 @@ impl<'a> Walk<'a> {
             }
         }
         self.drain(true).await
+    }
+
+    /// What the job does with a hold that has run out, by a clock that is far ahead.
+    async fn run_out(&mut self, at: usize) {
+        let booking = &mut self.model.bookings[at];
+        if !booking.stored || booking.status != Status::Held {
+            return;
+        }
+        let repository = Repository::new(self.office.table().await);
+        let row = repository.get(&ReservationId::parse(&booking.id).unwrap()).await.unwrap().unwrap();
+        let End::Ended(row) = repository.end(&row, shared::domain::reservation::Step::Expire, FAR).await.unwrap()
+        else {
+            panic!("a hold did not end")
+        };
+        let redis = Redis::connect(&self.office.system.servers().redis_url(), 1).await.unwrap();
+        Truths::new(redis).write(&row.truth(&[])).await.unwrap();
+        booking.status = Status::Expired;
+    }
+
+    async fn block(&mut self, seats: u16) -> Result<(), TestCaseError> {
+        let all = SEATS.iter().map(ToString::to_string).chain((1..=PLACES).map(|serial| format!("FLOOR-{serial}")));
+        let asked: Vec<String> = all.enumerate().filter(|(at, _)| seats >> at & 1 == 1).map(|(_, seat)| seat).collect();
+        let (path, body) = (format!("/admin/events/{}/blocks/camera", self.event), json!({ "seats": asked }));
+        let organiser = self.office.system.organiser().unwrap();
+        let until = Instant::now() + NOT_NOW;
+        let answer = loop {
+            let answer = organiser.send(Method::PUT, &path, &[], Some(&body)).await.unwrap();
+            if answer.status != 503 || Instant::now() > until {
+                break answer;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        prop_assert_eq!(answer.status, 200, "{}", answer.body);
+        self.model.block(&asked, &answer.body).map_err(|error| with(error, &answer))
     }
 
     async fn publish(&self) {
@@ -224,9 +273,9 @@ impl<'a> Walk<'a> {
             let count = |status: &str| {
                 expected.iter().filter(|(seat, shown)| seat.starts_with(section) && **shown == status).count()
             };
-            let (held, sold) = (count("held"), count("sold"));
-            let free = capacity - held - sold;
-            let wanted = json!({ "capacity": capacity, "free": free, "held": held, "sold": sold, "blocked": 0 });
+            let (held, sold, blocked) = (count("held"), count("sold"), count("blocked"));
+            let free = capacity - held - sold - blocked;
+            let wanted = json!({ "capacity": capacity, "free": free, "held": held, "sold": sold, "blocked": blocked });
             let mapped = map.body["sections"].as_array().into_iter().flatten().find(|found| found["id"] == section);
             for shown in [mapped, page.body["availability"].get(section)] {
                 let shown = shown.unwrap_or(&Value::Null);

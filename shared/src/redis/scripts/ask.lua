@@ -23,8 +23,8 @@ if request or (caller ~= '' and redis.call('HEXISTS', KEYS[4], uuid) == 1) then
   redis.call('ZADD', KEYS[3], now, announcement(uuid, token))
 end
 if request then
-  local rank, ends_at = read_told(told, message)
-  if rank == 0 then ends_at = request.expires_at_ms end
+  local _, prolonged = read_told(told)
+  local ends_at = math.max(prolonged, request.expires_at_ms)
   local lifted = math.min(now, ends_at) + grace
   for _, seat in ipairs(request.seats) do
     local label, general = label_of(seat.id)

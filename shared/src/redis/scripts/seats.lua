@@ -67,13 +67,12 @@ local function read_record(key)
   return string.match(redis.call('GET', key) or '', '^(%d+)\n([^\n]*)\n(.*)$')
 end
 
--- How far what is told has come (see Status::rank in the domain), and when the hold it tells of ends.
-local function read_told(told, message)
+-- How far what is told has come (see Status::rank in the domain), and until when it says that the hold was prolonged, or 0.
+local function read_told(told)
   if not told or told == '' then return 0, 0 end
   local decoded = cjson.decode(told)
   local rank = ({ HELD = 1, CONFIRMED = 2 })[decoded.status or decoded.outcome] or 3
-  if rank > 1 then return rank, 0 end
-  return rank, decoded.prolonged_to_ms or cjson.decode(message).expires_at_ms
+  return rank, decoded.prolonged_to_ms or 0
 end
 
 -- A change of a reservation, as `moving` knows it.

@@ -14,11 +14,11 @@ local uuid, rank, ends_at, token = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local sections = sections_from(5, ARGV[8])
 
 local attempts, told, message = read_record(record)
-local rank_before, ended_before = read_told(told, message)
+local rank_before, prolonged_before = read_told(told)
 -- Without a record nobody can tell whether a later change came first, so the announcement stays and the row is read again.
 local settled = message or ARGV[7] == 'healer'
 if token ~= '' and settled then redis.call('ZREM', moving, announcement(uuid, token)) end
-if rank_before > rank or (rank_before == rank and ended_before > ends_at) then return 0 end
+if rank_before > rank or (rank_before == rank and prolonged_before > ends_at) then return 0 end
 -- Without a record a replay knows nothing of what came after it: the seat may be somebody else's by now.
 local is_news = rank > rank_before and (message or ARGV[7] ~= 'replay')
 
