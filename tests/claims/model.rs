@@ -167,12 +167,14 @@ impl Model {
             }
             record.told = told;
         }
+        let blind = !self.records.contains_key(&id);
         let stated = if let Stored::OwnedBy(other) = stored { other } else { id };
         for seat in positions(seats) {
             let foreign = self.owners[seat].is_some_and(|owner| owner != id && owner != stated);
             let in_doubt = match stored {
-                Stored::Held => false,
-                Stored::OwnedBy(other) => other != id && (foreign || self.sold[seat]),
+                Stored::Held => self.sold[seat] && blind,
+                Stored::OwnedBy(other) if other == id => self.sold[seat] && blind,
+                Stored::OwnedBy(_) => foreign || self.sold[seat],
                 Stored::Sold => foreign,
                 Stored::Free | Stored::HeldAndOver => false,
             };

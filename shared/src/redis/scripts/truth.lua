@@ -20,7 +20,8 @@ local settled = message or ARGV[7] == 'healer'
 if token ~= '' and settled then redis.call('ZREM', moving, announcement(uuid, token)) end
 if rank_before > rank or (rank_before == rank and prolonged_before > ends_at) then return 0 end
 -- Without a record a replay knows nothing of what came after it: the seat may be somebody else's by now.
-local is_news = rank > rank_before and (message or ARGV[7] ~= 'replay')
+local is_blind = not message and ARGV[7] == 'replay'
+local is_news = rank > rank_before and not is_blind
 
 -- Frees a seat. While a load is under way the owner who lost it is noted, under an expiry of 0: the loader may have read
 -- him as the owner before this truth was so.
@@ -45,7 +46,7 @@ for i = 9, #ARGV, 6 do
       if foreign then redis.call('SADD', dirty, ARGV[i + 1]) else free(section, number, owner) end
     elseif state == 'held' and expiry > now then
       local sold = redis.call('GETBIT', section.taken, number) == 1
-      if owner ~= uuid and (foreign or sold) then
+      if (owner ~= uuid and foreign) or (sold and (owner ~= uuid or is_blind)) then
         redis.call('SADD', dirty, ARGV[i + 1])
       else
         note(section, number, expiry, owner)
