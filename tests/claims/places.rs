@@ -12,6 +12,7 @@ use shared::domain::ids::{CustomerId, ReservationId};
 use shared::domain::reservation::{Decision, Outcome, Reason, Status, Told};
 use shared::message::Request;
 use shared::redis::claims::Claimed;
+use shared::redis::moving::Token;
 use shared::redis::truth::{SeatState, Truth};
 
 use crate::harness::hall;
@@ -138,7 +139,8 @@ impl Office {
         let told = Told::new(Decision::plain(outcome), status, (status == Status::Held).then_some(FAR));
         let customer = CustomerId::parse(drawn.request.customer.as_str()).unwrap();
         let seats = drawn.request.seats.iter().map(|seat| (seat.clone(), state.clone())).collect();
-        scripts.truths.write(&Truth { id, customer, told, ends_at_ms, seats }).await.unwrap();
+        let truth = Truth { id, customer, told, ends_at_ms, seats };
+        scripts.truths.settle(&truth, &Token::default()).await.unwrap();
         drawn.status = status;
         drawn.owns = matches!(status, Status::Held | Status::Confirmed);
     }

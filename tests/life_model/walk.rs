@@ -130,6 +130,27 @@ impl<'a> Walk<'a> {
             Step::Block(seats) => self.block(*seats).await?,
         }
         self.model.remember();
+        self.adds_up().await
+    }
+
+    /// Whatever is going on, free, held, sold and blocked are the capacity, in every view.
+    async fn adds_up(&self) -> Result<(), TestCaseError> {
+        let anyone = self.office.system.anyone();
+        for path in [format!("/events/{}", self.event), format!("/events/{}/seats", self.event)] {
+            let answer = anyone.get(&path).await.unwrap();
+            // Cold, a moment after Redis was lost.
+            if answer.status == 503 {
+                continue;
+            }
+            let page = answer.body["availability"].as_object().into_iter().flat_map(|sections| sections.values());
+            let map = answer.body["sections"].as_array().into_iter().flatten();
+            let counted = page.chain(map.filter(|section| section["free"].is_u64()));
+            for counts in counted {
+                let sum: u64 =
+                    ["free", "held", "sold", "blocked"].iter().filter_map(|name| counts[name].as_u64()).sum();
+                prop_assert_eq!(&counts["capacity"], &json!(sum), "{}", counts);
+            }
+        }
         Ok(())
     }
 

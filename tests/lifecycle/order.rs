@@ -7,7 +7,7 @@ use shared::domain::ids::ReservationId;
 use shared::domain::reservation::{Decision, Outcome, Status, Step, Told};
 use shared::dynamodb::changes::{Change, End};
 use shared::dynamodb::reservations::Repository;
-use shared::redis::moving::Moving;
+use shared::redis::moving::{Moving, Token};
 use shared::redis::records::{GRACE_MS, Records};
 use shared::redis::seat_map::Availability;
 use shared::redis::truth::{SeatState, Truth, Truths};
@@ -54,7 +54,7 @@ async fn however_a_confirmation_and_the_cancellation_after_it_are_told_the_seats
         let ada = Attempt::new(&event, "ada", "k", &["A-1-1", "B-1-1"]);
         scripts.granted(&event, &ada).await;
         for status in told {
-            scripts.truths.write(&truth(&ada, status, FAR)).await.unwrap();
+            scripts.truths.settle(&truth(&ada, status, FAR), &Token::default()).await.unwrap();
         }
         for seat in ["A-1-1", "B-1-1"] {
             assert_eq!(scripts.shown(&event, seat).await, Some(Availability::Free), "{told:?}");
@@ -74,12 +74,12 @@ async fn a_cancellation_told_late_takes_nothing_from_who_bought_the_seat_since()
     let (ada, bob) = (Attempt::new(&event, "ada", "k", &["A-1-1"]), Attempt::new(&event, "bob", "k", &["A-1-1"]));
     scripts.granted(&event, &ada).await;
     for status in [Status::Held, Status::Confirmed, Status::Cancelled] {
-        scripts.truths.write(&truth(&ada, status, FAR)).await.unwrap();
+        scripts.truths.settle(&truth(&ada, status, FAR), &Token::default()).await.unwrap();
     }
     scripts.granted(&event, &bob).await;
-    scripts.truths.write(&truth(&bob, Status::Confirmed, 0)).await.unwrap();
+    scripts.truths.settle(&truth(&bob, Status::Confirmed, 0), &Token::default()).await.unwrap();
     // Once more, as a repeated DELETE tells it, and as an answer lost on the way is asked for again.
-    scripts.truths.write(&truth(&ada, Status::Cancelled, 0)).await.unwrap();
+    scripts.truths.settle(&truth(&ada, Status::Cancelled, 0), &Token::default()).await.unwrap();
     assert_eq!(scripts.shown(&event, "A-1-1").await, Some(Availability::Sold));
 }
 
@@ -88,8 +88,8 @@ async fn a_hold_told_late_does_not_shorten_the_extension() {
     let (scripts, event) = Scripts::selling(&hall::small(1, 4)).await;
     let ada = Attempt::new(&event, "ada", "k", &["A-1-1"]);
     let claimed = request(&scripts.granted(&event, &ada).await.0);
-    scripts.truths.write(&truth(&ada, Status::Held, FAR)).await.unwrap();
-    scripts.truths.write(&truth(&ada, Status::Held, claimed.expires_at_ms)).await.unwrap();
+    scripts.truths.settle(&truth(&ada, Status::Held, FAR), &Token::default()).await.unwrap();
+    scripts.truths.settle(&truth(&ada, Status::Held, claimed.expires_at_ms), &Token::default()).await.unwrap();
     assert_eq!(scripts.entry(&event, "A-1-1").await, Some(format!("{FAR:013}:{}", ada.id.uuid())));
 }
 

@@ -19,9 +19,10 @@ local rank_before, prolonged_before = read_told(told)
 local settled = message or ARGV[7] == 'healer'
 if token ~= '' and settled then redis.call('ZREM', moving, announcement(uuid, token)) end
 if rank_before > rank or (rank_before == rank and prolonged_before > ends_at) then return 0 end
--- Without a record a replay knows nothing of what came after it: the seat may be somebody else's by now.
+-- A replay may be of long ago, and the seat somebody else's by now: it gives up no mark, and without a record to order it
+-- by it takes none back.
 local is_blind = not message and ARGV[7] == 'replay'
-local is_news = rank > rank_before and not is_blind
+local is_news = rank > rank_before and ARGV[7] ~= 'replay'
 
 -- Frees a seat. While a load is under way the owner who lost it is noted, under an expiry of 0: the loader may have read
 -- him as the owner before this truth was so.
