@@ -56,13 +56,12 @@ pub async fn confirm(app: &App, id: &ReservationId, payment: &Payment) -> Result
             return Err(Refusal::Pending { id: id.clone() });
         }
     };
-    if let Err(forbidden) = payment.may_confirm(row.amount_cents) {
-        known.remind(app, &row).await;
-        return Err(forbidden);
-    }
     let mut patience = Patience::default();
     for _ in 0..MAX_ROUNDS {
-        payment.may_confirm(row.amount_cents)?;
+        if let Err(forbidden) = payment.may_confirm(row.amount_cents) {
+            known.remind(app, &row).await;
+            return Err(forbidden);
+        }
         match row.status.read_at(row.expires_at_ms, known.now_ms) {
             Status::Held => {}
             Status::Expired => {
