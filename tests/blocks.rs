@@ -5,6 +5,7 @@ use local::client::Answer;
 use local::servers::ServerSet;
 use serde_json::{Value, json};
 use shared::domain::ids::{EventId, Label, ReservationId};
+use shared::dynamodb::blocks::Released;
 use shared::dynamodb::reservations::Repository;
 
 use crate::harness::storm::{insist, insist_on};
@@ -162,7 +163,8 @@ async fn a_call_that_died_half_way_is_continued_by_the_same_call(set: ServerSet)
     let chunk = repository.chunks(std::slice::from_ref(&id)).await.unwrap().pop().unwrap();
     // DynamoDB has put them back, and Redis was never told.
     let seats = chunk.seats.clone();
-    repository.release(&chunk, &seats).await.unwrap().unwrap();
+    let released = repository.release(&chunk, &seats, None).await.unwrap();
+    assert!(matches!(released, Released::Done(_)), "{released:?}");
     assert_eq!(office.seat_status("half", "A-1-1").await, "blocked");
     assert_eq!(blocked(&delete(&office, "half", "x").await), (json!([]), json!([])));
     assert_eq!(counts(&office, "half", "A").await, [4, 0, 0, 0]);

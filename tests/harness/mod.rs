@@ -20,6 +20,7 @@ pub mod persisting;
 pub mod proxy;
 pub mod redis;
 pub mod scripts;
+pub mod second;
 pub mod storm;
 pub mod table;
 pub mod topic;

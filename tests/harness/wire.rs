@@ -16,6 +16,10 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::{Value, json};
 use shared::aws::http_client;
 use shared::dynamodb::Table;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::PATIENCE;
 
 /// Pause of the SDK before its first retry: its own second would make a test of hundreds of them wait.
 const SDK_BACKOFF: Duration = Duration::from_millis(5);
@@ -27,10 +31,45 @@ pub enum Fate {
     Pass,
     /// Have it carried out, and lose the reply.
     LoseReply,
+    /// Send it once the gate is open.
+    Hold(Gate),
+    /// Have it carried out, and bring the reply once the gate is open.
+    HoldReply(Gate),
     /// Never send it: answer with this status and body.
     Answer(u16, Value),
     /// Send this body instead.
     Send(Value),
+}
+
+/// Keeps requests or replies waiting, and says that one waits.
+#[derive(Debug, Clone)]
+pub struct Gate(watch::Sender<(bool, usize)>);
+
+impl Gate {
+    /// A gate that is shut.
+    pub fn shut() -> Self {
+        Self(watch::Sender::new((false, 0)))
+    }
+
+    /// Lets everything through, now and later.
+    pub fn open(&self) {
+        self.0.send_modify(|(is_open, _)| *is_open = true);
+    }
+
+    /// Waits until something has come to it.
+    pub async fn reached(&self) {
+        let mut state = self.0.subscribe();
+        timeout(PATIENCE, state.wait_for(|(_, waiting)| *waiting > 0))
+            .await
+            .expect("nothing came to the gate")
+            .unwrap();
+    }
+
+    async fn pass(&self) {
+        self.0.send_modify(|(_, waiting)| *waiting += 1);
+        let mut state = self.0.subscribe();
+        state.wait_for(|(is_open, _)| *is_open).await.unwrap();
+    }
 }
 
 /// Decides what becomes of a request, by its operation (`TransactWriteItems`) and its body.
@@ -133,6 +172,21 @@ impl HttpConnector for Connector {
                     assert!(reply.status().is_success() || reply.status().is_client_error());
                     drop(reply.take_body());
                     Err(ConnectorError::io("the connection was reset".into()))
+                })
+            }
+            Fate::Hold(gate) => {
+                let sound = self.sound.clone();
+                HttpConnectorFuture::new(async move {
+                    gate.pass().await;
+                    sound.call(request).await
+                })
+            }
+            Fate::HoldReply(gate) => {
+                let carried_out = self.sound.call(request);
+                HttpConnectorFuture::new(async move {
+                    let reply = carried_out.await?;
+                    gate.pass().await;
+                    Ok(reply)
                 })
             }
             Fate::Answer(status, body) => {

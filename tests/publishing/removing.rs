@@ -5,7 +5,10 @@ use local::client::Answer;
 use local::servers::ServerSet;
 use serde_json::{Value, json};
 use shared::domain::ids::{EventId, Label, ReservationId};
+use shared::dynamodb::blocks::Released;
+use shared::dynamodb::events::Events;
 use shared::dynamodb::reservations::Repository;
+use shared::dynamodb::rows::ReservationRow;
 
 use crate::harness::storm::{insist, insist_on};
 use crate::harness::{Office, all_at_once, eventually, hall, on_both_sets, redis};
@@ -21,7 +24,7 @@ on_both_sets!(
     while_a_crowd_buys_no_seat_is_both_sold_and_gone,
 );
 
-async fn counts(office: &Office, event: &str, section: &str) -> Value {
+pub(super) async fn counts(office: &Office, event: &str, section: &str) -> Value {
     let page = office.system.anyone().get(&format!("/events/{event}")).await.unwrap();
     let counts = page.body["availability"][section].clone();
     let sum: u64 = ["free", "held", "sold", "blocked"].iter().map(|name| counts[name].as_u64().unwrap()).sum();
@@ -152,14 +155,13 @@ async fn what_was_blocked_in_vain_goes_back_on_sale_with_the_next_publication(se
     let stand_in = ReservationId::block(&event, "stand-in", &Label::parse("A").unwrap(), 0);
     let made = repository.chunks(&[stand_in]).await.unwrap().pop().unwrap();
     let seats = made.seats.clone();
-    let released = repository.release(&made, &seats).await.unwrap().unwrap();
+    let Released::Done(released) = repository.release(&made, &seats, None).await.unwrap() else { panic!("overtaken") };
     repository.released(&released).await.unwrap();
-    let published = shared::dynamodb::events::Events::new(office.table().await).get(&event).await.unwrap().unwrap();
+    let published = Events::new(office.table().await).get(&event).await.unwrap().unwrap();
     let block = made.block.clone().unwrap();
-    let mut removed =
-        shared::dynamodb::rows::ReservationRow::chunk(chunk, block, seats.clone(), &published, made.held_at_ms);
+    let mut removed = ReservationRow::chunk(chunk, block, seats.clone(), &published, made.held_at_ms);
     removed.held_at_ms = made.held_at_ms;
-    repository.block(None, &removed, &seats).await.unwrap();
+    repository.block(None, &removed, &seats, None).await.unwrap();
     assert_eq!(office.seat_status("vain", "A-2-1").await, "blocked");
 
     office.sells("vain", &hall::small(2, 3)).await;

@@ -1,19 +1,14 @@
 //! What a publication means to a sale under way: new seats, another price, a pause, an end, a window, a limit; and that a
 //! process which has not heard of it yet sells by it all the same.
 
-use local::client::{Answer, ApiClient};
-use local::config::DEVELOPMENT_KEY;
-use local::gateway::Gateway;
+use local::client::Answer;
 use local::servers::ServerSet;
-use local::system::token;
-use reservation_api::App;
 use serde_json::{Value, json};
 use shared::domain::event::TakenState;
 use shared::domain::ids::EventId;
 use shared::dynamodb::reservations::Repository;
-use shared::redis::Redis;
-use tokio::net::TcpListener;
 
+use crate::harness::second::Second;
 use crate::harness::wire::{Fate, Wire};
 use crate::harness::{Office, hall, on_both_sets, redis, storm};
 
@@ -92,48 +87,30 @@ async fn added_rows_and_sections_sell_at_once_and_known_seats_keep_their_numbers
     office.close().await;
 }
 
-/// A second process of the API on the same stores, with its own copy of what it has read.
-struct Second {
-    gateway: Gateway,
-    client: ApiClient,
-}
-
-impl Second {
-    async fn start(office: &Office, wire: &Wire) -> Self {
-        let config = office.system.config();
-        let redis = Redis::connect(&config.redis_url, 1).await.unwrap();
-        let app = App::new(config, redis, wire.under(&office.table().await), office.log());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let gateway = Gateway::start(listener, DEVELOPMENT_KEY.to_owned(), reservation_api::router(app)).unwrap();
-        let client = ApiClient::new(&format!("http://{}", gateway.addr())).unwrap();
-        Self { gateway, client: client.with_token(&token("bob", &[]).unwrap()) }
-    }
-}
-
 async fn a_process_that_knows_an_older_publication_reads_again_and_sells_by_the_new_one(set: ServerSet) {
     let office = Office::open(set).await;
     office.sells("stale", &hall::small(1, 4)).await;
     let wire = Wire::new(|_, _| Fate::Pass);
     let second = Second::start(&office, &wire).await;
-    let version = async || second.client.get("/events/stale").await.unwrap().body["version"].clone();
+    let version = async || second.bob.get("/events/stale").await.unwrap().body["version"].clone();
     assert_eq!(version().await, json!(1));
 
     let mut dearer = hall::small(1, 4);
     dearer["sections"][0]["price_cents"] = json!(9900);
     office.sells("stale", &dearer).await;
     let reads = wire.count("GetItem", |_| true);
-    let sold = storm::insist(&second.client, "stale", "k", &["A-1-1"]).await;
+    let sold = storm::insist(&second.bob, "stale", "k", &["A-1-1"]).await;
     assert_accepted(&sold);
     assert_eq!(sold.body["amount_cents"], json!(9900));
     assert_eq!(wire.count("GetItem", |_| true), reads + 1, "it knew the old one, and has read again");
 
     office.sells("stale", &hall::with(dearer, "state", json!("paused"))).await;
-    assert_refused(&storm::insist(&second.client, "stale", "k2", &["A-1-2"]).await, "sale-paused");
+    assert_refused(&storm::insist(&second.bob, "stale", "k2", &["A-1-2"]).await, "sale-paused");
     // What it promised before stands, and a retry is answered by it.
     office.drained().await;
-    let again = storm::insist(&second.client, "stale", "k", &["A-1-1"]).await;
+    let again = storm::insist(&second.bob, "stale", "k", &["A-1-1"]).await;
     assert_eq!((again.status, again.text("status")), (200, Some("HELD")), "{}", again.body);
-    second.gateway.stop().await;
+    second.stop().await;
     office.close().await;
 }
 
@@ -142,21 +119,21 @@ async fn a_process_with_an_old_copy_sells_new_seats_at_once_and_after_a_flush_no
     office.sells("copy", &hall::small(1, 4)).await;
     let wire = Wire::new(|_, _| Fate::Pass);
     let second = Second::start(&office, &wire).await;
-    assert_accepted(&storm::insist(&second.client, "copy", "1", &["A-1-1"]).await);
+    assert_accepted(&storm::insist(&second.bob, "copy", "1", &["A-1-1"]).await);
 
     // Two hundred seats more: the last of them are in another partition, which the old copy knows nothing of.
     office.sells("copy", &hall::small(60, 4)).await;
-    assert_accepted(&storm::insist(&second.client, "copy", "2", &["A-60-4"]).await);
+    assert_accepted(&storm::insist(&second.bob, "copy", "2", &["A-60-4"]).await);
     office.drained().await;
     office.sells("copy", &hall::with(hall::small(60, 4), "state", json!("paused"))).await;
     let redis = redis::connect(&office.system.servers().redis_url()).await;
     redis::command::<String>(&redis, &["FLUSHALL"]).await;
-    assert_refused(&storm::insist(&second.client, "copy", "3", &["A-1-2"]).await, "sale-paused");
+    assert_refused(&storm::insist(&second.bob, "copy", "3", &["A-1-2"]).await, "sale-paused");
     assert_eq!(office.seat_status("copy", "A-60-4").await, "held");
     // A paused sale keeps nobody from hearing of what is his.
-    let again = storm::insist(&second.client, "copy", "2", &["A-60-4"]).await;
+    let again = storm::insist(&second.bob, "copy", "2", &["A-60-4"]).await;
     assert_eq!((again.status, again.text("status")), (200, Some("HELD")), "{}", again.body);
-    second.gateway.stop().await;
+    second.stop().await;
     office.close().await;
 }
 

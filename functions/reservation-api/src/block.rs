@@ -7,7 +7,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use shared::domain::event::{Event, Seat, Section};
 use shared::domain::ids::{CustomerId, ReservationId, SeatId};
 use shared::domain::reservation::{Decision, Outcome, Status, Told};
-use shared::dynamodb::blocks::{Blocked, SEATS_PER_CHUNK};
+use shared::dynamodb::blocks::{Blocked, Released, SEATS_PER_CHUNK};
+use shared::dynamodb::removing::Removing;
 use shared::dynamodb::rows::{Block, ReservationRow};
 use shared::redis::blocking::Claimed;
 use shared::redis::moving::Token;
@@ -28,7 +29,7 @@ pub enum Refusal {
     EventNotFound,
     #[error("no such seats")]
     SeatsNotFound(Vec<SeatId>),
-    #[error("the event was published anew")]
+    #[error("the event was published anew, or is about to be")]
     Stale,
     #[error("not now")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -53,6 +54,8 @@ pub struct Wanted<'a> {
     pub seats: Vec<Seat>,
     /// Whether it keeps a seat that it blocks already and that is not among them.
     pub keeps: &'a (dyn Fn(&Seat) -> bool + Sync),
+    /// The removal of seats it is part of: over once another one begins.
+    pub during: Option<&'a Removing>,
 }
 
 /// Sets an organiser's block to these seats of the event as it is published now.
@@ -70,7 +73,7 @@ pub async fn put(
             seats.iter().zip(&located).filter(|(_, seat)| seat.is_none()).map(|(id, _)| id.clone()).collect();
         if !is_last || unknown.is_empty() {
             let seats = located.into_iter().flatten().collect();
-            let wanted = Wanted { block_id, note, seats, keeps: &|_| false };
+            let wanted = Wanted { block_id, note, seats, keeps: &|_| false, during: None };
             match if unknown.is_empty() { set(app, &event, &wanted).await } else { Err(Refusal::Stale) } {
                 Err(Refusal::Stale) => {}
                 done => return done,
@@ -188,7 +191,7 @@ impl Chunk<'_> {
         let after = self.after(before, missing, now_ms);
         let mut patience = Patience::default();
         let blocked = loop {
-            match self.app.repository.block(before, &after, missing).await {
+            match self.app.repository.block(before, &after, missing, self.wanted.during).await {
                 Ok(blocked) => break blocked,
                 Err(error) => {
                     if !patience.again(&error).await {
@@ -200,9 +203,10 @@ impl Chunk<'_> {
         match blocked {
             Blocked::Done => {
                 self.app.truths.write(&after.truth(&[])).await.map_err(unavailable)?;
-                Ok(Added::Done(after))
+                self.settle(&after, missing).await
             }
             Blocked::Overtaken => Ok(Added::Again),
+            Blocked::Superseded => Err(Refusal::Stale),
             Blocked::Taken(seen) => {
                 // Redis did not know; now it does, and what was claimed beside these goes back until the next round.
                 let state = |seat: &Seat| {
@@ -227,19 +231,39 @@ impl Chunk<'_> {
     async fn give_back(&self, row: &ReservationRow, given_up: &[Seat]) -> Result<(), Refusal> {
         let mut row = row.clone();
         if !given_up.is_empty() {
-            let Some(after) = self.app.repository.release(&row, given_up).await.map_err(unavailable)? else {
-                return Ok(());
+            row = match self.app.repository.release(&row, given_up, self.wanted.during).await.map_err(unavailable)? {
+                Released::Done(after) => *after,
+                Released::Overtaken => return Ok(()),
+                Released::Superseded => return Err(Refusal::Stale),
             };
-            row = after;
         }
         let releasing = row.block.as_ref().map(|block| block.releasing.clone()).unwrap_or_default();
         // An earlier call may have died long ago: what is stored now counts, and not what it was about to say.
-        let stored = self.app.repository.seat_items(&self.event.id, &releasing).await.map_err(unavailable)?;
+        self.tell_as_stored(&releasing).await?;
+        self.app.repository.released(&row).await.map_err(unavailable)
+    }
+
+    /// Whoever put seats back between this call's transaction and its word to Redis was told to be wrong by it: as long as
+    /// the chunk is found changed, Redis is told anew.
+    async fn settle(&self, after: &ReservationRow, added: &[Seat]) -> Result<Added, Refusal> {
+        let mut told = Some(after.clone());
+        for _ in 0..MAX_ROUNDS {
+            let row = self.read().await?;
+            if row == told {
+                return Ok(if row.as_ref() == Some(after) { Added::Done(after.clone()) } else { Added::Again });
+            }
+            self.tell_as_stored(added).await?;
+            told = row;
+        }
+        Err(Refusal::Unavailable("a chunk kept changing after it was blocked".into()))
+    }
+
+    async fn tell_as_stored(&self, seats: &[Seat]) -> Result<(), Refusal> {
+        let stored = self.app.repository.seat_items(&self.event.id, seats).await.map_err(unavailable)?;
         let state = |seat: &Seat| {
             stored.iter().find(|item| item.seat == *seat).map_or(SeatState::Freed, |item| item.seat_state())
         };
-        self.tell(releasing.iter().map(|seat| (seat.clone(), state(seat))).collect()).await?;
-        self.app.repository.released(&row).await.map_err(unavailable)
+        self.tell(seats.iter().map(|seat| (seat.clone(), state(seat))).collect()).await
     }
 
     async fn tell(&self, seats: Vec<(Seat, SeatState)>) -> Result<(), Refusal> {

@@ -8,6 +8,7 @@ use shared::domain::event::{Event, Seat};
 use shared::domain::ids::{EventId, SeatId};
 use shared::dynamodb::StoreError;
 use shared::dynamodb::events::{Published, removed_seats};
+use shared::dynamodb::removing::Removing;
 
 use crate::App;
 use crate::block::{self, Wanted};
@@ -69,14 +70,15 @@ pub async fn publish(
         if !met {
             return Err(Refusal::PreconditionFailed);
         }
-        if let Some(previous) = &previous {
-            match take_off_sale(app, previous, document).await {
+        let removing = match &previous {
+            None => None,
+            Some(previous) => match take_off_sale(app, previous, document).await {
                 Err(Refusal::Blocking(block::Refusal::Stale)) => continue,
                 taken => taken?,
-            }
-        }
+            },
+        };
         let announced = if previous.is_none() { announce(app, id).await } else { None };
-        match app.events.publish(id, document.clone(), previous.as_ref()).await? {
+        match app.events.publish(id, document.clone(), previous.as_ref(), removing.as_ref()).await? {
             Published::Done(event) => {
                 if let Err(error) = app.loading.publish(&event, announced.as_deref()).await {
                     let error = &error as &dyn std::error::Error;
@@ -96,17 +98,19 @@ pub async fn publish(
 }
 
 /// Blocks the seats that a document leaves out before it is published: whoever is on his way to one loses to the block.
-/// Refused, with nothing left blocked, where others have one of them.
-async fn take_off_sale(app: &App, previous: &Event, document: &EventDocument) -> Result<(), Refusal> {
+/// Refused, with nothing left blocked, where others have one of them. The answer is the removal to publish it in.
+async fn take_off_sale(app: &App, previous: &Event, document: &EventDocument) -> Result<Option<Removing>, Refusal> {
     let removed = removed_seats(document, previous);
     if removed.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    let mut in_use = set_removed(app, previous, removed).await.map_err(Refusal::Blocking)?.not_blocked;
+    let removing = app.events.begin_removal(previous).await?;
+    let removing = removing.ok_or(Refusal::Blocking(block::Refusal::Stale))?;
+    let mut in_use = set_removed(app, previous, removed, &removing).await.map_err(Refusal::Blocking)?.not_blocked;
     if in_use.is_empty() {
-        return Ok(());
+        return Ok(Some(removing));
     }
-    set_removed(app, previous, Vec::new()).await.map_err(Refusal::Blocking)?;
+    set_removed(app, previous, Vec::new(), &removing).await.map_err(Refusal::Blocking)?;
     in_use.truncate(NAMED_SEATS);
     Err(Refusal::SeatsInUse(in_use))
 }
@@ -114,16 +118,30 @@ async fn take_off_sale(app: &App, previous: &Event, document: &EventDocument) ->
 /// After a publication: what it left out stays blocked, and what an earlier one blocked in vain goes back on sale.
 async fn settle_removed(app: &App, event: &Event, previous: &Event, document: &EventDocument) {
     let removed = removed_seats(document, previous);
-    if let Err(refusal) = set_removed(app, event, removed).await {
-        let error = &refusal as &dyn std::error::Error;
-        tracing::warn!(event_id = %event.id, error, "removed seats were not looked after; the next publication does it");
+    let settled = match app.events.begin_removal(event).await {
+        Ok(Some(removing)) => set_removed(app, event, removed, &removing).await.map(drop),
+        // A later publication stands and looks after them.
+        Ok(None) => Ok(()),
+        Err(error) => Err(block::Refusal::Unavailable(error.into())),
+    };
+    match settled {
+        Ok(()) | Err(block::Refusal::Stale) => {}
+        Err(refusal) => {
+            let error = &refusal as &dyn std::error::Error;
+            tracing::warn!(event_id = %event.id, error, "removed seats were not looked after; the next publication does it");
+        }
     }
 }
 
 /// Sets the block of removed seats. What is in no layout any more stays in it for ever.
-async fn set_removed(app: &App, event: &Event, seats: Vec<Seat>) -> Result<block::Set, block::Refusal> {
+async fn set_removed(
+    app: &App,
+    event: &Event,
+    seats: Vec<Seat>,
+    removing: &Removing,
+) -> Result<block::Set, block::Refusal> {
     let is_gone = |seat: &Seat| event.locate(&seat.id).is_none_or(|(found, _)| found != *seat);
-    let wanted = Wanted { block_id: REMOVED, note: "", seats, keeps: &is_gone };
+    let wanted = Wanted { block_id: REMOVED, note: "", seats, keeps: &is_gone, during: Some(removing) };
     block::set(app, event, &wanted).await
 }
 

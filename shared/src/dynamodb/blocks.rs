@@ -1,9 +1,12 @@
 //! Seats taken off sale. A block is the organiser's reservation, in chunks that one transaction can carry; which chunk a
 //! seat belongs to follows from its number alone, so a block is found, repeated and continued without a list of it.
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+};
 
 use super::changes::taken_seats;
+use super::removing::Removing;
 use super::reservations::Repository;
 use super::rows::{ReservationRow, SeatItem, SeatItemState};
 use super::transaction::{Taking, busy, failed, refused_row, seats};
@@ -11,7 +14,7 @@ use super::{StoreError, keys};
 use crate::domain::event::Seat;
 use crate::domain::ids::ReservationId;
 
-/// Numbers one chunk spans: with its row its seats stay below the 100 items of a transaction.
+/// Numbers one chunk spans: with its row and the check of a removal its seats stay below the 100 items of a transaction.
 pub const SEATS_PER_CHUNK: u32 = 90;
 
 /// What taking seats off sale says.
@@ -21,8 +24,21 @@ pub enum Blocked {
     Done,
     /// The chunk is not as the caller thought: read it again.
     Overtaken,
+    /// Another removal has begun: this one is over.
+    Superseded,
     /// Others have these seats.
     Taken(Vec<SeatItem>),
+}
+
+/// What putting seats back says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Released {
+    /// Done; the chunk as it is now.
+    Done(Box<ReservationRow>),
+    /// The chunk is not as the caller thought: read it again.
+    Overtaken,
+    /// Another removal has begun: this one is over.
+    Superseded,
 }
 
 impl Repository {
@@ -36,7 +52,8 @@ impl Repository {
         items.into_iter().map(ReservationRow::from_item).collect()
     }
 
-    /// Takes `added` off sale: they stand in `after`, and the chunk was `before` until now.
+    /// Takes `added` off sale: they stand in `after`, and the chunk was `before` until now. `during` a removal, only while
+    /// it is the one under way.
     ///
     /// # Errors
     /// When the table gives no usable answer; calling again is safe.
@@ -45,12 +62,16 @@ impl Repository {
         before: Option<&ReservationRow>,
         after: &ReservationRow,
         added: &[Seat],
+        during: Option<&Removing>,
     ) -> Result<Blocked, StoreError> {
         let mut items = vec![self.replace_chunk(before, after)?];
         for seat in added {
             items.push(self.take(&Taking { row: after, state: SeatItemState::Blocked }, seat)?);
         }
-        let Err(reasons) = self.transact(items).await? else { return Ok(Blocked::Done) };
+        let Err(reasons) = self.chunk_transaction(items, during).await? else { return Ok(Blocked::Done) };
+        if during.is_some() && reasons.last().is_some_and(failed) {
+            return Ok(Blocked::Superseded);
+        }
         if reasons.first().is_some_and(failed) {
             // Without a row to show, a chunk that was expected is gone.
             let stored = if before.is_some() { None } else { refused_row(&reasons, 0)? };
@@ -61,20 +82,26 @@ impl Repository {
     }
 
     /// Puts `given_up` back: their items go, and the chunk notes them as being released until
-    /// [`released`](Self::released). `None` = the chunk is not as the caller thought.
+    /// [`released`](Self::released). `during` a removal, only while it is the one under way.
     ///
     /// # Errors
     /// When the table gives no usable answer; calling again is safe.
-    pub async fn release(&self, row: &ReservationRow, given_up: &[Seat]) -> Result<Option<ReservationRow>, StoreError> {
+    pub async fn release(
+        &self,
+        row: &ReservationRow,
+        given_up: &[Seat],
+        during: Option<&Removing>,
+    ) -> Result<Released, StoreError> {
         let kept = row.seats.iter().filter(|seat| !given_up.contains(seat)).cloned().collect();
         let after = row.with_chunk(kept, |block| block.releasing.extend(given_up.iter().cloned()));
         let mut items = vec![self.replace_chunk(Some(row), &after)?];
         for seat in given_up {
             items.push(self.give_up(&row.reservation_id, seat)?);
         }
-        match self.transact(items).await? {
-            Ok(()) => Ok(Some(after)),
-            Err(reasons) if reasons.iter().any(failed) => Ok(None),
+        match self.chunk_transaction(items, during).await? {
+            Ok(()) => Ok(Released::Done(Box::new(after))),
+            Err(reasons) if during.is_some() && reasons.last().is_some_and(failed) => Ok(Released::Superseded),
+            Err(reasons) if reasons.iter().any(failed) => Ok(Released::Overtaken),
             Err(reasons) => Err(busy(&reasons)),
         }
     }
@@ -103,6 +130,17 @@ impl Repository {
             Err(reasons) if reasons.iter().any(failed) => Ok(()),
             Err(reasons) => Err(busy(&reasons)),
         }
+    }
+
+    async fn chunk_transaction(
+        &self,
+        mut items: Vec<TransactWriteItem>,
+        during: Option<&Removing>,
+    ) -> Result<Result<(), Vec<CancellationReason>>, StoreError> {
+        if let Some(removing) = during {
+            items.push(self.still_removing(removing)?);
+        }
+        self.transact(items).await
     }
 
     fn replace_chunk(

@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 use flate2::Compression;
 use serde::{Deserialize, Serialize};
 
+use super::removing::{Removing, STILL_REMOVING};
 use super::rows::Item;
 use super::{StoreError, Table, keys, store_error};
 use crate::domain::Invalid;
@@ -62,7 +63,7 @@ pub enum Published {
 /// Reads and writes events. Cheap to clone; clones share the layouts they have read.
 #[derive(Clone)]
 pub struct Events {
-    table: Table,
+    pub(super) table: Table,
     layouts: moka::sync::Cache<String, Arc<Layout>>,
 }
 
@@ -88,7 +89,7 @@ impl Events {
     }
 
     /// Publishes a document over `previous` (what [`get`](Self::get) answered; `None` = never published). Seats it leaves
-    /// out must be blocked before: see [`removed_seats`].
+    /// out must be blocked before, in a removal: see [`removed_seats`].
     ///
     /// # Errors
     /// When the table gives no usable answer; the publication may have been made then.
@@ -97,6 +98,7 @@ impl Events {
         id: &EventId,
         document: EventDocument,
         previous: Option<&Event>,
+        removing: Option<&Removing>,
     ) -> Result<Published, StoreError> {
         let version = previous.map_or(1, |event| event.version + 1);
         let known = match previous {
@@ -144,7 +146,7 @@ impl Events {
             layout_keys.insert(section, key);
         }
         let stored = Stored { version, document: without_rows(document), layouts: layout_keys };
-        if !self.put_event(id, &stored).await? {
+        if !self.put_event(id, &stored, removing).await? {
             return Ok(Published::Overtaken);
         }
         event(id, stored, &layouts).map(|event| Published::Done(Arc::new(event)))
@@ -218,10 +220,14 @@ impl Events {
         Ok(())
     }
 
-    /// Writes event and directory together; `false` = another publication of this version came first.
-    async fn put_event(&self, id: &EventId, stored: &Stored) -> Result<bool, StoreError> {
+    /// Writes event and directory together; `false` = another publication of this version, or a removal, came first.
+    async fn put_event(&self, id: &EventId, stored: &Stored, removing: Option<&Removing>) -> Result<bool, StoreError> {
         let published = serde_json::to_string(stored).map_err(StoreError::corrupt)?;
-        let condition = if stored.version == 1 { "attribute_not_exists(pk)" } else { "version = :previous" };
+        let condition = match removing {
+            None if stored.version == 1 => "attribute_not_exists(pk)".to_owned(),
+            None => "version = :previous".to_owned(),
+            Some(_) => format!("version = :previous AND {STILL_REMOVING}"),
+        };
         let mut update = Update::builder()
             .table_name(&self.table.name)
             .set_key(Some(keys::primary(keys::event(id), keys::ALONE)))
@@ -232,6 +238,9 @@ impl Events {
         if stored.version > 1 {
             let previous = AttributeValue::N((stored.version - 1).to_string());
             update = update.expression_attribute_values(":previous", previous);
+        }
+        if let Some(removing) = removing {
+            update = update.expression_attribute_values(":removing", removing.nonce());
         }
         let mut entry = keys::primary(keys::DIRECTORY, id.as_str());
         let summary = serde_json::to_string(&summary(id, &stored.document)).map_err(StoreError::corrupt)?;

@@ -11,6 +11,7 @@ pub mod changes;
 pub mod events;
 pub mod keys;
 pub mod reads;
+pub mod removing;
 pub mod reservations;
 pub mod rows;
 mod transaction;
