@@ -10,6 +10,7 @@ mod events;
 mod expiry;
 mod harness;
 mod healing;
+mod lag;
 mod life_model;
 mod lifecycle;
 mod loading;

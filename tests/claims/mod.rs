@@ -1,11 +1,12 @@
 //! The claim script, on a real Redis: every answer it has, and that it takes all or nothing.
 //!
-//! [`give_back`]: what a definite failure undoes. [`truths`]: what DynamoDB decided flows back. [`model`]: random
+//! [`give_back`]: what a definite failure undoes. [`gate`]: when new claims have to wait. [`truths`]: what DynamoDB decided flows back. [`model`]: random
 //! interleavings against a small model; [`places`]: the same for places. [`memory`]: what all of it weighs. [`cost`]: what a request costs. [`control`]: that the
 //! storms see a claim without its guard.
 
 mod control;
 mod cost;
+mod gate;
 mod give_back;
 mod memory;
 mod model;

@@ -80,10 +80,19 @@ impl Scripts {
     }
 
     async fn claim_as(&self, event: &Event, fresh: bool, attempt: &Attempt) -> Claimed {
-        let Attempt { id, customer, fingerprint, seats, .. } = attempt;
+        let Attempt { id, customer, fingerprint, seats, queued } = attempt;
         let draft = attempt.draft(event);
         self.claims
-            .claim(Claim { event, fresh, id, customer, fingerprint, choice: Choice::Seats(seats), draft: &draft })
+            .claim(Claim {
+                event,
+                fresh,
+                id,
+                customer,
+                fingerprint,
+                queued: *queued,
+                choice: Choice::Seats(seats),
+                draft: &draft,
+            })
             .await
             .unwrap()
     }
@@ -102,7 +111,7 @@ impl Scripts {
         let (draft, section) = (attempt.draft(event), event.section("FLOOR").unwrap());
         let choice = Choice::Places { section, quantity, random: 0 };
         let Attempt { id, customer, fingerprint, .. } = &attempt;
-        let claim = Claim { event, fresh: true, id, customer, fingerprint, choice, draft: &draft };
+        let claim = Claim { event, fresh: true, id, customer, fingerprint, queued: true, choice, draft: &draft };
         self.claims.claim(claim).await.unwrap()
     }
 
@@ -161,6 +170,8 @@ pub struct Attempt {
     pub fingerprint: String,
     /// What is asked for.
     pub seats: Vec<Seat>,
+    /// Whether its message goes to Kafka.
+    pub queued: bool,
 }
 
 impl Attempt {
@@ -173,6 +184,7 @@ impl Attempt {
             customer,
             fingerprint: seats.join(","),
             seats: seats.iter().map(locate).collect(),
+            queued: true,
         }
     }
 

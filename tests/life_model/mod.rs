@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use local::servers::ServerSet;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use crate::harness::{Office, redis};
 use booking::{Act, Ask};
@@ -86,7 +86,16 @@ fn whatever_happens_in_whatever_order_no_seat_has_an_owner_that_the_answers_do_n
         let redis = redis::connect(&office.system.servers().redis_url()).await;
         (office, redis)
     });
-    let config = Config { cases: CASES, failure_persistence: None, max_shrink_iters: SHRINKS, ..Config::default() };
+    // Fixed by PROPTEST_RNG_SEED, where it is set.
+    let given = Config::default();
+    let seed = if let RngSeed::Fixed(seed) = given.rng_seed { seed } else { rand::random() };
+    let config = Config {
+        cases: CASES,
+        failure_persistence: None,
+        max_shrink_iters: SHRINKS,
+        rng_seed: RngSeed::Fixed(seed),
+        ..given
+    };
     // A failure shows the shortest walk that has it.
     let tried = TestRunner::new(config).run(&vec(step(), 1..STEPS), |steps| {
         runtime.block_on(async {
@@ -100,6 +109,6 @@ fn whatever_happens_in_whatever_order_no_seat_has_an_owner_that_the_answers_do_n
             walk.end().await
         })
     });
-    tried.unwrap_or_else(|failure| panic!("{failure}"));
+    tried.unwrap_or_else(|failure| panic!("PROPTEST_RNG_SEED={seed}: {failure}"));
     runtime.block_on(office.close());
 }

@@ -192,7 +192,11 @@ async fn a_change_whose_maker_died_stays_announced_until_it_is_settled_by_its_ow
     redis::command::<i64>(&sight.raw, &["DEL", &keys::record(&id)]).await;
     sight.truths.settle(&cancelled.truth(&[]), &third).await.unwrap();
     assert!(sight.announced(&id).await > 0);
-    assert_eq!(sight.moving.settled(&id.event()).await.unwrap(), [], "it is not old enough to be looked after");
+    assert_eq!(
+        sight.moving.waiting(&id.event()).await.unwrap().announced,
+        [],
+        "it is not old enough to be looked after"
+    );
     sight.truths.heal(&repository.truth_of(&cancelled).await.unwrap(), &third).await.unwrap();
     assert_eq!(sight.announced(&id).await, 0);
     office.close().await;

@@ -87,6 +87,7 @@ async fn claim(
             id,
             customer: &old.customer,
             fingerprint: &fingerprint,
+            queued: false,
             choice,
             draft: &draft,
         };

@@ -167,6 +167,7 @@ pub async fn reserve(app: &App, asked: &Reserve) -> Result<Reserved, Refusal> {
             id: &id,
             customer: &asked.customer,
             fingerprint: &fingerprint,
+            queued: true,
             choice,
             draft: &draft,
         };
@@ -266,6 +267,7 @@ fn refusal(refused: Claimed, id: &ReservationId, wish: &Wish) -> Refusal {
         Claimed::Paused => Refusal::SalePaused,
         Claimed::TooManyAttempts => Refusal::TooManyAttempts { id: Some(id.clone()) },
         Claimed::TooManyClaims => Refusal::TooManyAttempts { id: None },
+        Claimed::Lagging => Refusal::unavailable(None, "too many claims wait too long to be decided"),
         Claimed::Granted { .. }
         | Claimed::Ended { .. }
         | Claimed::Decided { .. }

@@ -17,6 +17,8 @@ pub struct Healed {
     pub healed: usize,
     /// Announcements of which nothing had come.
     pub forgotten: usize,
+    /// How long the oldest undecided claim of any event waits, in ms; 0 = none is.
+    pub undecided_ms: i64,
     /// Whether Redis could not be asked or told; the next run tries again.
     pub without_redis: bool,
     /// Whether the deadline came before the end; the next run goes on.
@@ -44,8 +46,11 @@ pub async fn heal(jobs: &Jobs, deadline: Instant) -> Result<Healed, StoreError> 
 
 async fn heal_event(jobs: &Jobs, event: &EventId, deadline: Instant, done: &mut Healed) -> Result<(), StoreError> {
     loop {
-        let announced = match jobs.moving.settled(event).await {
-            Ok(announced) => announced,
+        let announced = match jobs.moving.waiting(event).await {
+            Ok(waiting) => {
+                done.undecided_ms = done.undecided_ms.max(waiting.undecided_ms);
+                waiting.announced
+            }
             Err(error) => {
                 tracing::warn!(event_id = %event, error = &error as &dyn std::error::Error, "nothing can be healed now");
                 done.without_redis = true;

@@ -4,7 +4,7 @@
 use fred::types::Value;
 
 use super::sections::{Sections, terms};
-use super::{Redis, RedisError, Script, keys, script};
+use super::{LAG_GATE_AGE_MS, Redis, RedisError, Script, keys, script};
 use crate::domain::event::{Event, Seat, Section};
 use crate::domain::ids::{CustomerId, ReservationId};
 use crate::domain::reservation::Told;
@@ -16,6 +16,9 @@ pub const RECORD_SECONDS: i64 = 86_400;
 pub const MAX_ATTEMPTS: i64 = 256;
 /// Claims granted to one customer of an event within one minute. People click less; hoarders do not.
 pub const MAX_CLAIMS_PER_MINUTE: i64 = 60;
+
+/// Claims of one event that have to be waiting too long before new ones are refused: a few lost messages close no sale.
+pub const LAG_GATE_CLAIMS: i64 = 100;
 
 /// Expired claims a draw of places looks at: more than it can need, and each claim is looked at once.
 const MAX_HARVEST: i64 = 100;
@@ -56,6 +59,8 @@ pub struct Claim<'a> {
     pub customer: &'a CustomerId,
     /// Tells another body under the same key.
     pub fingerprint: &'a str,
+    /// Whether its message goes to Kafka: then it waits to be decided, and is refused while too many wait too long.
+    pub queued: bool,
     /// What to take.
     pub choice: Choice<'a>,
     /// The message the record will hold, to be completed with the script's times.
@@ -134,6 +139,9 @@ pub enum Claimed {
         /// How many places are free, where places were asked for.
         free: Option<u32>,
     },
+    /// At least [`LAG_GATE_CLAIMS`] wait for longer than [`LAG_GATE_AGE_MS`](super::LAG_GATE_AGE_MS), or half their lease, to
+    /// be decided: this one might end before it was its turn.
+    Lagging,
     /// The customer would have more live seats than the event allows.
     LimitReached {
         /// The limit.
@@ -160,23 +168,29 @@ impl Claims {
     /// # Errors
     /// When Redis gives no usable answer; the claim may have been granted then, and a retry will find it.
     pub async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, RedisError> {
-        let Claim { event, fresh, id, customer, fingerprint, choice, draft } = claim;
+        let Claim { event, fresh, id, customer, fingerprint, queued, choice, draft } = claim;
         let sections = match choice {
             Choice::Seats(seats) => Sections::of_seats(seats),
             Choice::Best { section, .. } | Choice::Places { section, .. } => Sections::one(section),
         };
-        let mut keys = vec![keys::event(&event.id), keys::record(id), keys::customer(&event.id, customer)];
+        let mut keys = vec![
+            keys::event(&event.id),
+            keys::record(id),
+            keys::customer(&event.id, customer),
+            keys::undecided(&event.id),
+        ];
         keys.extend(sections.keys(&event.id));
         let mut args: Vec<Value> = terms(event).into();
         args.extend([
             id.uuid().into(),
             fingerprint.into(),
-            (i64::from(event.document.hold_seconds) * 1_000).into(),
             draft.open_json().into(),
             RECORD_SECONDS.into(),
             MAX_ATTEMPTS.into(),
             MAX_CLAIMS_PER_MINUTE.into(),
             i64::from(fresh).into(),
+            if queued { LAG_GATE_CLAIMS } else { 0 }.into(),
+            LAG_GATE_AGE_MS.into(),
             sections.kinds.as_str().into(),
             sections.labels().into(),
         ]);
@@ -205,7 +219,11 @@ impl Claims {
     pub async fn give_back(&self, request: &Request) -> Result<bool, RedisError> {
         let event = request.reservation_id.event();
         let sections = Sections::of_seats(&request.seats);
-        let mut keys = vec![keys::record(&request.reservation_id), keys::customer(&event, &request.customer)];
+        let mut keys = vec![
+            keys::record(&request.reservation_id),
+            keys::customer(&event, &request.customer),
+            keys::undecided(&event),
+        ];
         keys.extend(sections.keys(&event));
         let id = request.reservation_id.uuid();
         let mut args: Vec<Value> = vec![id.into(), request.held_at_ms.into(), sections.kinds.as_str().into()];
@@ -249,6 +267,7 @@ fn read_reply(reply: &[String]) -> Option<Claimed> {
         "sale-not-open" => Claimed::NotOpen { opens_at_ms: number(1)? },
         "sale-closed" => Claimed::Closed,
         "sale-paused" => Claimed::Paused,
+        "lagging" => Claimed::Lagging,
         "taken" => Claimed::Taken { taken: positions(reply.get(1)?), held_by_you: positions(reply.get(2)?) },
         "sold-out" => Claimed::SoldOut { left: reply.get(1)?.parse().ok()? },
         "contended" => Claimed::Contended { free: reply.get(1).and_then(|free| free.parse().ok()) },

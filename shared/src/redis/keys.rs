@@ -3,10 +3,11 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `t1:{e}:event` | hash | version, state, opens_at, closes_at, limit, since (ms; when Redis last lost the event, 0 = never), `@new` (nonce of a first publication under way) |
+//! | `t1:{e}:event` | hash | version, state, opens_at, closes_at, limit, lease (ms), since (ms; when Redis last lost the event, 0 = never), `@new` (nonce of a first publication under way) |
 //! | `t1:{e}:views` | counter | views not yet written back |
 //! | `t1:{e}:dirty` | set | sections whose state is in doubt |
 //! | `t1:{e}:moving` | sorted set | `<uuid>:<token>` → when a change was announced that has not been told yet (ms) |
+//! | `t1:{e}:undecided` | sorted set | uuid → when it was claimed (ms), until something is told of it or its lease ends |
 //! | `t1:{e}:s:<section>:claims` | hash | seat number → `<expiry, 13 digits of ms>:<uuid>`; `@loaded` (s), `@load` (nonce) |
 //! | `t1:{e}:s:<section>:taken` | bitmap | sold or blocked, one bit a seat |
 //! | `t1:{e}:s:<section>:blocked` | bitmap | the blocked ones among them; absent while nothing is blocked |
@@ -42,6 +43,11 @@ pub fn dirty(event: &EventId) -> String {
 /// Changes that were announced and not told yet.
 pub fn moving(event: &EventId) -> String {
     key(event, "moving")
+}
+
+/// Claims whose messages are under way.
+pub fn undecided(event: &EventId) -> String {
+    key(event, "undecided")
 }
 
 /// Claims of a section.
@@ -97,8 +103,16 @@ mod tests {
         let e = EventId::parse("club-night").unwrap();
         let id = ReservationId::of(&e, "2c5ea4c0-4067-51f9-8f6d-2b7a4f3f7c11").unwrap();
         let someone = CustomerId::parse("a{b}c").unwrap();
-        let keys =
-            [event(&e), views(&e), dirty(&e), moving(&e), record(&id), customer(&e, &someone), lock(&e, "load:A")];
+        let keys = [
+            event(&e),
+            views(&e),
+            dirty(&e),
+            moving(&e),
+            undecided(&e),
+            record(&id),
+            customer(&e, &someone),
+            lock(&e, "load:A"),
+        ];
         let keys: Vec<String> = keys.into_iter().chain(section_keys(&e, "A")).collect();
         for key in &keys {
             // Redis hashes what stands between the first `{` and the first `}` after it.

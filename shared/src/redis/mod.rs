@@ -56,8 +56,9 @@ const COMMAND_ATTEMPTS: u32 = 2;
 /// Commands waiting for a connection before new ones are refused at once.
 const MAX_WAITING_COMMANDS: usize = 5_000;
 
-/// How long after Redis has lost an event a missing record means nothing, in ms: what was in Kafka then ordinarily has a
-/// row afterwards.
+/// How old a message is when it is late, in ms. Once [`claims::LAG_GATE_CLAIMS`] claims of an event wait longer (or half their
+/// lease) to be decided, new ones are refused; and so long after Redis has lost an event, a missing record means nothing,
+/// for what was in Kafka then ordinarily has a row afterwards.
 pub const LAG_GATE_AGE_MS: i64 = 30_000;
 
 /// Redis did not give a usable answer. Whether the command was carried out is unknown.

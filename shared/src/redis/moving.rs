@@ -18,6 +18,15 @@ pub struct Announced {
     pub token: Token,
 }
 
+/// What should have been told of an event, and was not yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// How long its oldest undecided claim has been waiting, in ms; 0 = none is.
+    pub undecided_ms: i64,
+    /// Changes.
+    pub announced: Vec<Announced>,
+}
+
 /// Tells one announcement of a reservation's changes from another. Empty = nothing was announced.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Token(pub(super) String);
@@ -36,20 +45,25 @@ impl Moving {
         Self { redis, read: script!("moving.lua"), drop: script!("drop_moving.lua") }
     }
 
-    /// What was announced at least [`SETTLED_MS`] ago, the oldest first, at most [`MAX_MOVING`].
+    /// What was announced at least [`SETTLED_MS`] ago, the oldest first, at most [`MAX_MOVING`]; and how long the event's
+    /// oldest undecided claim waits.
     ///
     /// # Errors
     /// When Redis gives no usable answer.
-    pub async fn settled(&self, event: &EventId) -> Result<Vec<Announced>, RedisError> {
+    pub async fn waiting(&self, event: &EventId) -> Result<Waiting, RedisError> {
         let args = vec![SETTLED_MS.into(), (MAX_MOVING as i64).into()];
-        let reply: Vec<String> = self.redis.run(&self.read, vec![keys::moving(event)], args).await?;
+        let keys = vec![keys::moving(event), keys::undecided(event), keys::event(event)];
+        let reply: Vec<String> = self.redis.run(&self.read, keys, args).await?;
+        let unexpected = || RedisError::Unexpected(reply.join(" "));
+        let (oldest, members) = reply.split_first().ok_or_else(unexpected)?;
         let announced = |member: &String| {
             let parts = member.split_once(':');
             let (uuid, token) = parts.ok_or_else(|| RedisError::Unexpected(member.clone()))?;
             let id = ReservationId::of(event, uuid).map_err(|error| RedisError::Unexpected(error.to_string()))?;
             Ok(Announced { id, token: Token(token.to_owned()) })
         };
-        reply.iter().map(announced).collect()
+        let undecided_ms = oldest.parse().map_err(|_| unexpected())?;
+        Ok(Waiting { undecided_ms, announced: members.iter().map(announced).collect::<Result<_, _>>()? })
     }
 
     /// Forgets an announcement of which nothing came.

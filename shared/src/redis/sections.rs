@@ -54,8 +54,9 @@ pub(super) fn kind(section: &Section) -> &'static str {
     }
 }
 
-/// What scripts are told of the event as the caller knows it: version, state, window and limit.
-pub(super) fn terms(event: &Event) -> [Value; 5] {
+/// What scripts are told of the event as the caller knows it: version, state, window, limit, and the lease of a
+/// claim in ms.
+pub(super) fn terms(event: &Event) -> [Value; 6] {
     let document = &event.document;
     [
         integer(event.version),
@@ -63,6 +64,7 @@ pub(super) fn terms(event: &Event) -> [Value; 5] {
         document.sale.opens_at.as_millisecond().into(),
         document.sale.closes_at.as_millisecond().into(),
         document.max_per_customer.map_or_else(|| "".into(), |limit| i64::from(limit).into()),
+        (i64::from(document.hold_seconds) * 1_000).into(),
     ]
 }
 

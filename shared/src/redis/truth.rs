@@ -125,8 +125,13 @@ impl Truths {
         let Truth { id, customer, told, ends_at_ms, seats } = truth;
         let event = id.event();
         let sections = Sections::of_seats(seats.iter().map(|(seat, _)| seat));
-        let mut keys =
-            vec![keys::record(id), keys::customer(&event, customer), keys::dirty(&event), keys::moving(&event)];
+        let mut keys = vec![
+            keys::record(id),
+            keys::customer(&event, customer),
+            keys::dirty(&event),
+            keys::moving(&event),
+            keys::undecided(&event),
+        ];
         keys.extend(sections.keys(&event));
         let mut args: Vec<Value> = vec![
             id.uuid().into(),

@@ -1,21 +1,22 @@
 -- The claim: checks the sale, the limit and every seat, and takes all of them or none. One round trip says yes or no.
 -- Structures: see keys.rs.
 --
--- KEYS  1 event, 2 record, 3 customer, then per section of the request: its five keys
+-- KEYS  1 event, 2 record, 3 customer, 4 undecided, then per section of the request: its five keys
 -- ARGV  1 version, 2 state, 3 opens_at, 4 closes_at, 5 limit ('' = none)   the caller's view of the event
---       6 uuid, 7 fingerprint, 8 lease_ms, 9 the message without seats, times and closing brace
+--       6 lease_ms, of it too, 7 uuid, 8 fingerprint, 9 the message without seats, times and closing brace
 --       10 record_seconds, 11 most attempts, 12 most claims a minute
 --       13 whether the caller has just read the event strongly (1 | 0)
---       14 kinds of the sections, 15 their labels, separated by commas
---       16 how to choose:
---         seats | best   17 number of options, then per option: its seats as JSON, their number, and per seat: index of
+--       14 the lag gate's claims (0 = this claim's message goes to nobody who might be late), 15 its age, in ms
+--       16 kinds of the sections, 17 their labels, separated by commas
+--       18 how to choose:
+--         seats | best   19 number of options, then per option: its seats as JSON, their number, and per seat: index of
 --                        its section (from 1), number. `seats` has one option; of `best` the first that is free is taken
---         places         17 quantity, 18 a random number, 19 most expired claims looked at,
+--         places         19 quantity, 20 a random number, 21 most expired claims looked at,
 --                        then runs of numbers: first, length, serial of the first
-local event, record, customer = KEYS[1], KEYS[2], KEYS[3]
-local uuid, fingerprint = ARGV[6], ARGV[7]
-local sections, index_of = sections_from(4, ARGV[14]), {}
-for label in string.gmatch(ARGV[15], '[^,]+') do
+local event, record, customer, undecided = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local uuid, fingerprint = ARGV[7], ARGV[8]
+local sections, index_of = sections_from(5, ARGV[16]), {}
+for label in string.gmatch(ARGV[17], '[^,]+') do
   index_of[#index_of + 1] = label
   index_of[label] = #index_of
 end
@@ -40,7 +41,8 @@ end
 local version = tonumber(redis.call('HGET', event, 'version') or '0')
 if tonumber(ARGV[1]) < version or (version == 0 and ARGV[13] ~= '1') then return { 'stale' } end
 if tonumber(ARGV[1]) > version then
-  redis.call('HSET', event, 'version', ARGV[1], 'state', ARGV[2], 'opens_at', ARGV[3], 'closes_at', ARGV[4], 'limit', ARGV[5])
+  redis.call('HSET', event, 'version', ARGV[1], 'state', ARGV[2], 'opens_at', ARGV[3], 'closes_at', ARGV[4], 'limit', ARGV[5],
+    'lease', ARGV[6])
   redis.call('HSETNX', event, 'since', now)
 end
 
@@ -67,8 +69,8 @@ end
 
 -- Ways to choose. Each answers the chosen seats ({ section, number } …) and their JSON, or nil and the refusal.
 local function first_free_option()
-  local refused, at = nil, 18
-  for _ = 1, tonumber(ARGV[17]) do
+  local refused, at = nil, 20
+  for _ = 1, tonumber(ARGV[19]) do
     local json, count, seats, taken = ARGV[at], tonumber(ARGV[at + 1]), {}, {}
     for seat = 1, count do
       local section, number = sections[tonumber(ARGV[at + 2 * seat])], ARGV[at + 2 * seat + 1]
@@ -81,7 +83,7 @@ local function first_free_option()
     refused = refused or { taken, json }
     at = at + 2 + 2 * count
   end
-  if ARGV[16] == 'best' then return nil, { 'contended' } end
+  if ARGV[18] == 'best' then return nil, { 'contended' } end
   local positions, held_by_you, named = {}, {}, cjson.decode(refused[2])
   for _, seat in ipairs(refused[1]) do
     positions[#positions + 1] = tostring(seat - 1)
@@ -91,21 +93,21 @@ local function first_free_option()
 end
 
 local function free_places()
-  local section, quantity, label = sections[1], tonumber(ARGV[17]), index_of[1]
+  local section, quantity, label = sections[1], tonumber(ARGV[19]), index_of[1]
   -- What has run out is free at once; it is looked at here, and each claim once.
-  for _, number in ipairs(redis.call('ZRANGEBYSCORE', section.ends, '-inf', now, 'LIMIT', 0, ARGV[19])) do
+  for _, number in ipairs(redis.call('ZRANGEBYSCORE', section.ends, '-inf', now, 'LIMIT', 0, ARGV[21])) do
     forget(section, number)
   end
   local seats, json, sellable, free = {}, {}, 0, 0
   -- Soon after a load, messages of the time before it are still in Kafka, and they name the first places.
   local loaded = tonumber(redis.call('HGET', section.claims, '@loaded'))
-  local scattered = loaded > 0 and now - loaded * 1000 <= 30000
-  for run = 20, #ARGV, 3 do
+  local scattered = loaded > 0 and now - loaded * 1000 <= tonumber(ARGV[15])
+  for run = 22, #ARGV, 3 do
     local first, length, serial = tonumber(ARGV[run]), tonumber(ARGV[run + 1]), tonumber(ARGV[run + 2])
     local last = first + length - 1
     -- BITPOS sees no zeros behind the end of its string.
     if redis.call('STRLEN', section.used) * 8 <= last then redis.call('SETBIT', section.used, last, 0) end
-    local from = scattered and first + tonumber(ARGV[18]) % length or first
+    local from = scattered and first + tonumber(ARGV[20]) % length or first
     for _, span in ipairs({ { from, last }, { first, from - 1 } }) do
       local at = span[1]
       while #seats < quantity and at <= span[2] do
@@ -125,7 +127,7 @@ local function free_places()
 end
 
 local seats, json
-if ARGV[16] == 'places' then seats, json = free_places() else seats, json = first_free_option() end
+if ARGV[18] == 'places' then seats, json = free_places() else seats, json = first_free_option() end
 if not seats and json[1] == 'own' then return json end
 
 local sale = redis.call('HMGET', event, 'state', 'opens_at', 'closes_at', 'limit')
@@ -136,7 +138,17 @@ if not seats then return json end
 if sale[4] ~= '' and live + #seats > tonumber(sale[4]) then return { 'limit-reached', sale[4] } end
 if this_minute >= tonumber(ARGV[12]) then return { 'too-many-claims' } end
 
-local expires, ids = now + tonumber(ARGV[8]), {}
+-- The lag gate: whoever persists is so far behind that this claim might end before it is decided. What nobody decided
+-- while its lease ran is lost, and says nothing about who comes now.
+local lease, gate = tonumber(ARGV[6]), tonumber(ARGV[14])
+if gate > 0 then
+  local age = math.min(tonumber(ARGV[15]), lease / 2)
+  forget_ended(undecided, lease)
+  if redis.call('ZCOUNT', undecided, '(' .. (now - lease), now - age) >= gate then return { 'lagging' } end
+  redis.call('ZADD', undecided, now, uuid)
+end
+
+local expires, ids = now + lease, {}
 for _, seat in ipairs(seats) do note(seat[1], seat[2], expires, uuid) end
 for id in string.gmatch(json, '"id":"([^"]+)"') do ids[#ids + 1] = id end
 local left = {}

@@ -62,6 +62,12 @@ local function mark(section, number, taken, blocked)
   end
 end
 
+-- Forgets claims among the undecided whose lease has ended; a hundred a time are more than come.
+local function forget_ended(undecided, lease)
+  local ended = redis.call('ZRANGEBYSCORE', undecided, '-inf', now - lease, 'LIMIT', 0, 100)
+  if #ended > 0 then redis.call('ZREM', undecided, unpack(ended)) end
+end
+
 -- A record's attempts, what was told of its reservation ('' = nothing yet), and its message; nil = there is none.
 local function read_record(key)
   return string.match(redis.call('GET', key) or '', '^(%d+)\n([^\n]*)\n(.*)$')

@@ -2,19 +2,20 @@
 -- as it is stored. Somebody else's live claim yields only to a stored live hold or sale; a compare that fails marks the
 -- section dirty. A truth that another one of the same reservation has overtaken is known by its rank and changes nothing.
 --
--- KEYS  1 record, 2 customer, 3 dirty, 4 moving, then per section: its five keys
+-- KEYS  1 record, 2 customer, 3 dirty, 4 moving, 5 undecided, then per section: its five keys
 -- ARGV  1 uuid, 2 what is told, as JSON, 3 its rank, 4 end of the hold, in ms, 5 the customer's entry ('' = none)
 --       6 the token of the look that announced this change ('' = none), 7 who tells: its maker just now, a healer who has
 --       read the seats anew, or a replay of what may be long past
 --       8 kinds of the sections, then per seat: index of its section (from 1), its label, number,
 --         state (held | sold | blocked | free | freed), owner, expiry in ms
 -- Returns 1, or 0 where it was overtaken.
-local record, customer, dirty, moving = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local record, customer, dirty, moving, undecided = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local uuid, rank, ends_at, token = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[6]
-local sections = sections_from(5, ARGV[8])
+local sections = sections_from(6, ARGV[8])
 
 local attempts, told, message = read_record(record)
 local rank_before, prolonged_before = read_told(told)
+redis.call('ZREM', undecided, uuid)
 -- Without a record nobody can tell whether a later change came first, so the announcement stays and the row is read again.
 local settled = message or ARGV[7] == 'healer'
 if token ~= '' and settled then redis.call('ZREM', moving, announcement(uuid, token)) end
