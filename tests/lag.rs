@@ -1,18 +1,26 @@
 //! F20: the consumer lags. A seat promised a second time after its first claim has ended has one owner all the same; and where
 //! many wait too long, nobody new is promised anything until they are decided.
 
+use std::time::Duration;
+
 use fred::types::Value;
 use local::servers::ServerSet;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use serde_json::json;
+use shared::clock;
 use shared::domain::ids::EventId;
 use shared::domain::reservation::Outcome;
 use shared::dynamodb::reservations::Repository;
 use shared::redis::claims::LAG_GATE_CLAIMS;
 use shared::redis::{LAG_GATE_AGE_MS, keys};
+use shared::telemetry::CONSUMER_LAG_MS;
 
 use crate::harness::changing::{id_of, reserve_of, show};
+use crate::harness::handmade::{asks, carrying, payload};
 use crate::harness::storm::insist;
-use crate::harness::{Office, all_at_once, eventually, hall, on_both_sets, redis};
+use crate::harness::wire::{Wire, error};
+use crate::harness::{Office, PATIENCE, all_at_once, eventually, hall, on_both_sets, redis};
+use crate::persist::batch::{DONE, answered, reporting};
 
 on_both_sets!(
     f20_a_seat_promised_twice_while_the_consumer_lags_has_one_owner,
@@ -90,4 +98,47 @@ async fn f20_where_many_wait_too_long_new_claims_are_refused_until_they_are_deci
     let left: i64 = redis::command(&redis, &["ZCARD", &key]).await;
     assert_eq!(left, 0, "all are decided");
     office.close().await;
+}
+
+/// What `work` told under a metric's name, each time.
+fn told(metric: &str, work: impl Future<Output = ()>) -> Vec<f64> {
+    let recorder = DebuggingRecorder::new();
+    // One thread, on which the recorder is the one in use: other tests' work tells it nothing.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    metrics::with_local_recorder(&recorder, || runtime.block_on(work));
+    let told = recorder.snapshotter().snapshot().into_vec();
+    let of_metric = told.into_iter().filter(|(key, ..)| key.key().name() == metric);
+    let values = of_metric.flat_map(|(_, _, _, value)| match value {
+        DebugValue::Histogram(values) => values.into_iter().map(f64::from).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    });
+    values.collect()
+}
+
+#[test]
+fn the_age_of_the_oldest_message_that_was_not_decided_before_is_told() {
+    let lags = told(CONSUMER_LAG_MS, async {
+        let office = Office::open(ServerSet::Embedded).await;
+        // What the embedded system itself consumes is told by nobody here: its topic stays empty.
+        let now = clock::wall_ms();
+        let ask = |customer, seat, age| asks("lag", customer, &[seat], (now - age, now + 600_000));
+        let (old, young) = (ask("alice", "A-1-1", 90_000), ask("bob", "A-1-2", 10_000));
+        let loser = ask("carol", "A-1-1", 120_000);
+        let persist = office.persist(office.table().await, office.log()).await;
+        let first = payload([("t-0", vec![carrying(0, &old), carrying(1, &young)])]);
+        assert_eq!(answered(&persist, first.clone(), PATIENCE).await, DONE);
+        // Nothing is new in this one, and a rejection is a decision.
+        assert_eq!(answered(&persist, first, PATIENCE).await, DONE);
+        let second = payload([("t-0", vec![carrying(1, &young), carrying(2, &loser)])]);
+        assert_eq!(answered(&persist, second.clone(), PATIENCE).await, DONE);
+        assert_eq!(answered(&persist, second, PATIENCE).await, DONE);
+        // What could not be decided goes on waiting.
+        let away = Wire::new(|_, _| error(500, "InternalServerError")).under(&office.table().await);
+        let persist = office.persist(away, office.log()).await;
+        let third = payload([("t-0", vec![carrying(3, &ask("dave", "A-1-3", 150_000))])]);
+        assert_eq!(answered(&persist, third, Duration::from_millis(200)).await, reporting(&[("t-0", 3)]));
+        office.close().await;
+    });
+    let seconds: Vec<i64> = lags.iter().map(|lag| (lag / 10_000.0) as i64 * 10).collect();
+    assert_eq!(seconds, [90, 120, 150], "{lags:?}");
 }

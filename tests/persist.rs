@@ -1,7 +1,7 @@
 //! Persisting: the conditional transactions by themselves, whole payloads, a table that fails, and the proof that the
 //! condition is what keeps a seat from having two owners.
 
-mod batch;
+pub(crate) mod batch;
 mod creation;
 mod negative_control;
 mod poison;

@@ -5,7 +5,7 @@
 //! - [`aws`]: its shared configuration.
 //! - [`config`]: what a function is told. [`clock`]: its own time, which decides nothing.
 //! - [`redis`]: says no early. [`kafka`]: remembers. [`dynamodb`]: decides.
-//! - [`stores`]: opens all three.
+//! - [`stores`]: opens all three. [`telemetry`]: what a function tells about itself.
 //! - [`lock`]: the general lock, for warming and jobs; a reservation never waits on it.
 
 pub mod aws;
@@ -18,3 +18,4 @@ pub mod lock;
 pub mod message;
 pub mod redis;
 pub mod stores;
+pub mod telemetry;

@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
+use shared::clock;
 use shared::dynamodb::rows::ReservationRow;
 use shared::kafka::{Message, ProduceError};
 use shared::message::{CORRELATION_ID, MESSAGE_VERSION, OutcomeMessage, Request};
+use shared::telemetry::CONSUMER_LAG_MS;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -65,7 +67,7 @@ enum Failure {
 pub async fn persist_batch(persist: &Persist, payload: Value, deadline: Instant) -> Result<BatchResponse, NotKafka> {
     let records = decode(&payload)?;
     let groups = by_reservation(records);
-    let batch = Batch { persist: persist.clone(), deadline, redis_is_away: Arc::new(AtomicBool::new(false)) };
+    let batch = Batch { persist: persist.clone(), deadline, redis_is_away: Arc::default(), lag_ms: Arc::default() };
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut tasks = JoinSet::new();
     let mut running: BTreeMap<tokio::task::Id, Vec<Record>> = BTreeMap::new();
@@ -90,6 +92,7 @@ pub async fn persist_batch(persist: &Persist, payload: Value, deadline: Instant)
                 Ok(Some(poison)) => batch.in_time(batch.bury(&record, poison)).await,
                 Err(failure) => {
                     report(&record.place, failure);
+                    record.request.iter().for_each(|request| batch.waited(request));
                     failed.push(record.place.clone());
                     continue;
                 }
@@ -101,6 +104,10 @@ pub async fn persist_batch(persist: &Persist, payload: Value, deadline: Instant)
         }
     }
     failed.sort();
+    let lag_ms = batch.lag_ms.load(Ordering::Relaxed);
+    if lag_ms > 0 {
+        metrics::histogram!(CONSUMER_LAG_MS).record(lag_ms as f64);
+    }
     let identifier = |place: Place| ItemIdentifier { partition: place.partition, offset: place.offset };
     Ok(BatchResponse {
         failures: failed.into_iter().map(|place| ItemFailure { identifier: identifier(place) }).collect(),
@@ -138,6 +145,8 @@ struct Batch {
     deadline: Instant,
     /// One time-out is enough: the rest of the batch does not wait for Redis again.
     redis_is_away: Arc<AtomicBool>,
+    /// Age of the oldest message that nobody had decided before, in ms; 0 = there is none.
+    lag_ms: Arc<AtomicI64>,
 }
 
 impl Batch {
@@ -165,9 +174,16 @@ impl Batch {
                 return Ok(Some(Poison::Refused));
             }
         };
+        if decided.is_new {
+            self.waited(request);
+        }
         self.persist.log.produce(outcome(&self.persist.topics.outcomes, &decided.row)).await?;
         self.correct(request, &decided).await;
         Ok(None)
+    }
+
+    fn waited(&self, request: &Request) {
+        self.lag_ms.fetch_max(clock::wall_ms() - request.held_at_ms, Ordering::Relaxed);
     }
 
     async fn correct(&self, request: &Request, decided: &Decided) {

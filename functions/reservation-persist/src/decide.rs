@@ -6,7 +6,7 @@ use rand::Rng;
 use shared::domain::ids::SeatId;
 use shared::domain::reservation::{Decision, Outcome, Reason};
 use shared::dynamodb::StoreError;
-use shared::dynamodb::reservations::Hold;
+use shared::dynamodb::reservations::{Hold, Put};
 use shared::dynamodb::rows::{ReservationRow, SeatItem};
 use shared::message::Request;
 use shared::redis::truth::Truth;
@@ -25,13 +25,11 @@ pub struct Decided {
     pub row: ReservationRow,
     /// Seats that others own.
     pub seen: Vec<SeatItem>,
+    /// Whether it had not been decided before.
+    pub is_new: bool,
 }
 
 impl Decided {
-    fn stored(row: ReservationRow) -> Self {
-        Self { row, seen: Vec::new() }
-    }
-
     /// The truth for Redis: the row's, with what was seen of the seats others own.
     pub fn truth(&self, request: &Request) -> Truth {
         let mut truth = self.row.truth(&request.seats);
@@ -75,7 +73,8 @@ async fn attempt(persist: &Persist, request: &Request) -> Result<Decided, StoreE
         held = persist.repository.hold(request).await?;
     }
     match held {
-        Hold::Made(row) | Hold::Stored(row) => Ok(Decided::stored(row)),
+        Hold::Made(row) => Ok(Decided { row, seen: Vec::new(), is_new: true }),
+        Hold::Stored(row) => Ok(Decided { row, seen: Vec::new(), is_new: false }),
         Hold::Taken(seen) => {
             // Nobody chose his place: another was given it first.
             let drawn = request.seats.iter().any(|seat| seat.id.is_place());
@@ -94,8 +93,10 @@ async fn reject(
 ) -> Result<Decided, StoreError> {
     let taken: Vec<SeatId> = seen.iter().map(|item| item.seat.id.clone()).collect();
     let rejected = ReservationRow::new(request, Decision { outcome: Outcome::Rejected(reason), taken });
-    let row = persist.repository.put_unless_stored(rejected).await?;
+    let put = persist.repository.put(rejected).await?;
+    let is_new = matches!(put, Put::Made(_));
+    let row = put.row();
     // An adopted row of a hold owns its seats whatever was seen of them before.
     let seen = if row.outcome == Outcome::Held { Vec::new() } else { seen };
-    Ok(Decided { row, seen })
+    Ok(Decided { row, seen, is_new })
 }

@@ -5,16 +5,21 @@ use reservation_persist::{Persist, persist_batch};
 use serde_json::Value;
 use shared::clock;
 use shared::config::Config;
+use shared::telemetry::Telemetry;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
+    let telemetry = Telemetry::init(env!("CARGO_PKG_NAME"))?;
+    let telemetry = &telemetry;
     let persist = Persist::connect(&Config::from_env()?).await?;
     run(service_fn(|event: LambdaEvent<Value>| {
         let persist = persist.clone();
         async move {
             let deadline = clock::deadline(event.context.deadline);
-            persist_batch(&persist, event.payload, deadline).await
+            let answer = persist_batch(&persist, event.payload, deadline).await;
+            telemetry.flush();
+            answer
         }
     }))
     .await

@@ -6,6 +6,7 @@ use shared::domain::ids::EventId;
 use shared::dynamodb::StoreError;
 use shared::dynamodb::events::MAX_EVENTS_PAGE;
 use shared::redis::moving::{Announced, MAX_MOVING};
+use shared::telemetry::UNDECIDED_MS;
 use tokio::time::Instant;
 
 use crate::Jobs;
@@ -27,6 +28,14 @@ pub struct Healed {
 
 /// Heals every event of the directory.
 pub async fn heal(jobs: &Jobs, deadline: Instant) -> Result<Healed, StoreError> {
+    let done = heal_all(jobs, deadline).await?;
+    if !done.without_redis {
+        metrics::histogram!(UNDECIDED_MS).record(done.undecided_ms as f64);
+    }
+    Ok(done)
+}
+
+async fn heal_all(jobs: &Jobs, deadline: Instant) -> Result<Healed, StoreError> {
     let mut done = Healed::default();
     let mut after: Option<EventId> = None;
     loop {

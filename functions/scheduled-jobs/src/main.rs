@@ -5,16 +5,21 @@ use scheduled_jobs::{Jobs, run_job};
 use serde_json::Value;
 use shared::clock;
 use shared::config::Config;
+use shared::telemetry::Telemetry;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
+    let telemetry = Telemetry::init(env!("CARGO_PKG_NAME"))?;
+    let telemetry = &telemetry;
     let jobs = Jobs::connect(&Config::from_env()?).await?;
     run(service_fn(|event: LambdaEvent<Value>| {
         let jobs = jobs.clone();
         async move {
             let deadline = clock::deadline(event.context.deadline);
-            run_job(&jobs, event.payload, clock::wall_ms(), deadline).await
+            let report = run_job(&jobs, event.payload, clock::wall_ms(), deadline).await;
+            telemetry.flush();
+            report
         }
     }))
     .await

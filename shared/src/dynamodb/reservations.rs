@@ -27,6 +27,24 @@ pub enum Hold {
     LimitReached,
 }
 
+/// What putting a row says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Put {
+    /// It is stored now.
+    Made(ReservationRow),
+    /// The id has this row already.
+    Stored(ReservationRow),
+}
+
+impl Put {
+    /// The row that is stored in the end.
+    pub fn row(self) -> ReservationRow {
+        match self {
+            Put::Made(row) | Put::Stored(row) => row,
+        }
+    }
+}
+
 /// Reads and writes reservations. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Repository {
@@ -57,12 +75,19 @@ impl Repository {
         }
     }
 
-    /// Stores a row, unless the id has one already: one outcome for ever (invariant 3). Answers the row that is stored in
-    /// the end.
+    /// Stores a row, unless the id has one already, and answers the row that is stored in the end: see [`put`](Self::put).
     ///
     /// # Errors
     /// When the table gives no usable answer; calling again is safe.
     pub async fn put_unless_stored(&self, row: ReservationRow) -> Result<ReservationRow, StoreError> {
+        self.put(row).await.map(Put::row)
+    }
+
+    /// Stores a row, unless the id has one already: one outcome for ever (invariant 3).
+    ///
+    /// # Errors
+    /// When the table gives no usable answer; calling again is safe.
+    pub async fn put(&self, row: ReservationRow) -> Result<Put, StoreError> {
         let sent = self
             .table
             .client
@@ -74,10 +99,10 @@ impl Repository {
             .send()
             .await;
         match sent {
-            Ok(_) => Ok(row),
+            Ok(_) => Ok(Put::Made(row)),
             Err(SdkError::ServiceError(refused)) => match refused.err() {
                 PutItemError::ConditionalCheckFailedException(failed) => match failed.item() {
-                    Some(item) => ReservationRow::from_item(item.clone()),
+                    Some(item) => ReservationRow::from_item(item.clone()).map(Put::Stored),
                     None => Err(StoreError::corrupt("a refused put showed no row")),
                 },
                 _ => Err(store_error(SdkError::ServiceError(refused))),
