@@ -23,5 +23,6 @@ mod publishing;
 mod redis_faults;
 mod refusals;
 mod reservations;
+mod rush;
 mod tidy;
 mod waiting;

@@ -118,9 +118,17 @@ async fn hold_rush(
             Some(System::start(serve::settings(ServerSet::Embedded), TcpListener::bind("127.0.0.1:0").await?).await?)
         }
     };
+    // What it says is checked where the topic is at hand.
+    let outcomes = match &system {
+        Some(system) => Some(system.outcomes().await?),
+        None => None,
+    };
     let url = url.or_else(|| system.as_ref().map(System::api_url)).unwrap_or_default();
     let sign = |customer: &str, scopes: &[&str]| token(customer, scopes).unwrap_or_default();
-    let report = rush::run(settings, ApiClient::new(&url)?, sign).await;
+    let report = rush::run(settings, ApiClient::new(&url)?, sign, outcomes.as_ref()).await;
+    if let Some(outcomes) = outcomes {
+        outcomes.stop().await;
+    }
     if let Some(system) = system {
         system.stop().await?;
     }

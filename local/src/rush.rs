@@ -3,8 +3,8 @@
 //! Everything here is seen from outside, as a customer would see it: a defect that no answer of the API shows is not found
 //! by this, and one that it finds needs no knowledge of the inside to be believed.
 //!
-//! `venue` is what is sold, `seat_map` what is seen of it, `customer` buys, `audit` checks, `report` is the table at the
-//! end, `progress` what is shown meanwhile.
+//! `venue` is what is sold, `seat_map` what is seen of it, `customer` buys, `audit` and `topic` check, `report` is the table
+//! at the end, `progress` what is shown meanwhile.
 
 use std::{
     sync::{
@@ -19,6 +19,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::client::{Answer, ApiClient, ClientError};
+use crate::outcomes::Outcomes;
 
 mod audit;
 mod customer;
@@ -29,6 +30,7 @@ mod report;
 mod seat_map;
 #[cfg(test)]
 mod tests;
+mod topic;
 mod venue;
 
 pub use audit::Findings;
@@ -184,7 +186,8 @@ impl OnSale {
 
 /// Publishes an event of its own, lets the customers at it and checks the books.
 ///
-/// `tokens` gives the bearer token of a customer with these scopes. The event stays in the system afterwards, under the id
+/// `tokens` gives the bearer token of a customer with these scopes. With `outcomes`, the books are held against what the
+/// topic says, too. The event stays in the system afterwards, under the id
 /// the report names.
 ///
 /// # Errors
@@ -194,6 +197,7 @@ pub async fn run(
     settings: RushSettings,
     client: ApiClient,
     tokens: impl Fn(&str, &[&str]) -> String,
+    outcomes: Option<&Outcomes>,
 ) -> Result<RushReport, RushError> {
     within("customers", 1, MAX_CUSTOMERS, settings.customers)?;
     within("seats", 1, MAX_SEATS, settings.seats)?;
@@ -217,7 +221,10 @@ pub async fn run(
     let elapsed = begun.elapsed();
 
     progress.checking();
-    let findings = audit::audit(&sale, &logs, &settings).await?;
+    let mut findings = audit::audit(&sale, &logs, &settings).await?;
+    if let Some(outcomes) = outcomes {
+        topic::check(&sale.event_id, &logs, outcomes, &mut findings).await;
+    }
     progress.end();
     Ok(RushReport::new(&settings, &sale.event_id, elapsed, &logs, findings))
 }

@@ -24,6 +24,7 @@ use crate::config::DEVELOPMENT_KEY;
 use crate::event_source::{EventSource, EventSourceError, EventSourceSettings, Handler};
 use crate::gateway::Gateway;
 use crate::jwt;
+use crate::outcomes::Outcomes;
 use crate::servers::{ServerSet, Servers, StartError};
 
 /// Partitions of each topic.
@@ -192,6 +193,15 @@ impl System {
     /// The event source between Kafka and the persisting function.
     pub fn event_source(&self) -> &EventSource {
         &self.event_source
+    }
+
+    /// A reader of the outcomes.
+    ///
+    /// # Errors
+    /// When the brokers do not answer.
+    pub async fn outcomes(&self) -> Result<Outcomes, SystemError> {
+        let topic = &self.config.kafka.topics.outcomes;
+        Ok(Outcomes::follow(&self.servers.kafka_bootstrap(), topic).await?)
     }
 
     /// Every variable the functions read, and `LOCAL_API_URL` and `LOCAL_JWT_KEY`.

@@ -47,6 +47,10 @@ pub struct Findings {
     pub untold: Vec<String>,
     /// The event's capacity as the API counts it.
     pub capacity: Capacity,
+    /// Outcomes heard in the topic, where it was followed.
+    pub heard: Option<u64>,
+    /// Reservations of which the topic says another thing than the API, or nothing, or two things.
+    pub heard_otherwise: Vec<String>,
     /// Sections or events whose capacity is not free + held + sold + blocked, or not what was published.
     pub miscounted: Vec<String>,
 }

@@ -231,7 +231,7 @@ impl Asked {
 }
 
 impl CustomerLog {
-    fn new(client: ApiClient) -> Self {
+    pub(super) fn new(client: ApiClient) -> Self {
         Self {
             client,
             asked: 0,

@@ -119,7 +119,7 @@ impl RushReport {
     }
 
     /// Every promise by what its breach is called, with the breaches found.
-    fn promises(&self) -> [(&'static str, Vec<String>); 7] {
+    fn promises(&self) -> [(&'static str, Vec<String>); 8] {
         let found = &self.findings;
         let owners = found.two_owners.iter().map(|(seat, ids)| format!("{seat} is owned by {}", ids.join(" and ")));
         [
@@ -129,6 +129,7 @@ impl RushReport {
             ("keys with two reservations", found.split_keys.clone()),
             ("held but not in the list", found.unlisted.clone()),
             ("held and never told", found.untold.clone()),
+            ("outcomes unlike the topic's", found.heard_otherwise.clone()),
             ("capacities that do not add up", found.miscounted.clone()),
         ]
     }
@@ -159,6 +160,9 @@ impl fmt::Display for RushReport {
         writeln!(f, "{rule}")?;
         let stored = format!("of {} held, {} seats in them", grouped(self.won), grouped(self.findings.seats_stored));
         line(f, "reservations stored", self.findings.stored, &stored)?;
+        if let Some(heard) = self.findings.heard {
+            line(f, "outcomes in the topic", heard, "")?;
+        }
         let count = &self.findings.capacity;
         line(f, "seats in the event", count.capacity, "")?;
         for (state, seats) in

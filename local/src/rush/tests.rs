@@ -19,7 +19,7 @@ fn settings() -> RushSettings {
 }
 
 async fn rush_at(api: &FakeApi) -> Result<RushReport, RushError> {
-    run(settings(), ApiClient::new(&api.url).unwrap(), token).await
+    run(settings(), ApiClient::new(&api.url).unwrap(), token, None).await
 }
 
 /// A rush at an API that does this, which must have come to do it.
@@ -155,6 +155,6 @@ async fn a_rush_that_cannot_begin_says_why() {
     assert!(matches!(error, RushError::Publish { status: 400, .. }), "{error}");
 
     let client = ApiClient::new(&api.url).unwrap();
-    let error = run(RushSettings { seats: 0, ..settings() }, client, token).await.unwrap_err();
+    let error = run(RushSettings { seats: 0, ..settings() }, client, token, None).await.unwrap_err();
     assert_eq!(error.to_string(), "seats must be 1 to 20000, not 0");
 }
