@@ -3,6 +3,7 @@
 
 pub(crate) mod batch;
 mod creation;
+mod killed;
 mod negative_control;
 mod poison;
 mod repository;

@@ -148,7 +148,11 @@ async fn after_a_flush_a_stored_hold_is_loaded_again_and_refuses_at_once(set: Se
 }
 
 async fn deliveries_repeated_and_a_topic_replayed_change_nothing(set: ServerSet) {
-    let office = Office::open_with(Wishes { deliveries: 3, ..Wishes::plain(set) }).await;
+    let office = Office::open_with(Wishes {
+        shape_source: Some(Box::new(|source| source.deliveries = 3)),
+        ..Wishes::plain(set)
+    })
+    .await;
     office.sells("replay", &hall::small(4, 6)).await;
     let asked = (0..40).map(|n| {
         let client = office.customer(&format!("customer-{n}"));

@@ -25,7 +25,7 @@ pub fn settings(servers: ServerSet) -> SystemSettings {
         // Real servers are started for this process alone, so the plain names are free in either set.
         namespace: String::new(),
         ticking: true,
-        deliveries: 1,
+        shape_source: None,
         wrap_log: None,
         front_redis: None,
         wrap_table: None,

@@ -48,6 +48,9 @@ pub type FrontRedis = Box<dyn FnOnce(&str) -> String + Send>;
 /// Puts something under a function's table: tests let the way to it fail, and count what goes there.
 pub type WrapTable = Box<dyn FnOnce(Table) -> Table + Send>;
 
+/// Changes the settings of the event source. For tests.
+pub type ShapeSource = Box<dyn FnOnce(&mut EventSourceSettings) + Send>;
+
 /// How a system is set up.
 pub struct SystemSettings {
     /// Which servers.
@@ -58,8 +61,8 @@ pub struct SystemSettings {
     pub namespace: String,
     /// Whether the expiry job runs by itself.
     pub ticking: bool,
-    /// Chaos: how often each payload is delivered.
-    pub deliveries: usize,
+    /// Changes how the event source reads and calls: chaos, smaller payloads, less time.
+    pub shape_source: Option<ShapeSource>,
     /// Put around the API's request log.
     pub wrap_log: Option<WrapLog>,
     /// Put in front of Redis.
@@ -164,8 +167,10 @@ impl System {
         };
         let persist = Persist::new(&config, Redis::connect(&config.redis_url, 2).await?, persist_table, plain);
         let mut source = EventSourceSettings::new(servers.kafka_bootstrap(), &topics.requests);
-        source.deliveries = settings.deliveries;
         source.on_failure_destination = Some(format!("kafka://{failed}"));
+        if let Some(shape) = settings.shape_source {
+            shape(&mut source);
+        }
         let timeout = source.invocation_timeout;
         let event_source = EventSource::start(source, handler(persist, timeout)).await?;
 

@@ -33,7 +33,7 @@ use axum::http::Method;
 use local::client::{Answer, ApiClient};
 use local::config::cache_dir;
 use local::servers::{ServerSet, Servers};
-use local::system::{FrontRedis, System, SystemSettings, WrapLog, WrapTable};
+use local::system::{FrontRedis, ShapeSource, System, SystemSettings, WrapLog, WrapTable};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, interval};
@@ -74,8 +74,8 @@ pub struct Wishes {
     pub set: ServerSet,
     /// Whether holds are expired in the background.
     pub ticking: bool,
-    /// How often each payload is delivered.
-    pub deliveries: usize,
+    /// What the event source is to do otherwise.
+    pub shape_source: Option<ShapeSource>,
     /// Put around the API's request log.
     pub wrap_log: Option<WrapLog>,
     /// Put in front of Redis.
@@ -92,7 +92,7 @@ impl Wishes {
         Self {
             set,
             ticking: false,
-            deliveries: 1,
+            shape_source: None,
             wrap_log: None,
             front_redis: None,
             wrap_table: None,
@@ -166,7 +166,7 @@ fn settings(wishes: Wishes) -> SystemSettings {
         cache_dir: cache_dir(),
         namespace: format!("test-{}-{}", std::process::id(), OPENED.fetch_add(1, Ordering::Relaxed)),
         ticking: wishes.ticking,
-        deliveries: wishes.deliveries,
+        shape_source: wishes.shape_source,
         wrap_log: wishes.wrap_log,
         front_redis: wishes.front_redis,
         wrap_table: wishes.wrap_table,
