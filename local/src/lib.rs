@@ -4,13 +4,15 @@
 //! - [`system`]: everything put together.
 //! - [`servers`]: Redis, Kafka and DynamoDB, embedded or real. [`gateway`], [`jwt`]: what stands in for API Gateway.
 //!   [`event_source`]: what stands in for Lambda's event source mapping.
-//! - [`client`]: talks to the API. [`rush`]: an on-sale. [`config`]: what is fixed for development.
+//! - [`client`]: talks to the API. [`rush`]: an on-sale. [`redrive`]: looks at and replays what could not be
+//!   handled. [`config`]: what is fixed for development.
 
 pub mod client;
 pub mod config;
 pub mod event_source;
 pub mod gateway;
 pub mod jwt;
+pub mod redrive;
 pub mod rush;
 pub mod servers;
 pub mod system;
