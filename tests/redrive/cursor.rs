@@ -1,13 +1,15 @@
 //! Replaying all: where a run stopped the next one goes on, and nothing is passed that was not acknowledged.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use local::servers::ServerSet;
 use scheduled_jobs::redrive::Redrive;
 use scheduled_jobs::redrive::order::Order;
 use serde_json::{Value, json};
 use shared::dynamodb::job_states::JobStates;
-use shared::kafka::{KafkaSettings, KrafkaReader, Security};
+use shared::kafka::{KafkaSettings, KrafkaReader, Message, Position, ProduceError, RequestLog, Security};
 use shared::message::Request;
 use tokio::time::Instant;
 
@@ -17,6 +19,7 @@ use crate::harness::{Office, PATIENCE, on_both_sets};
 
 on_both_sets!(
     all_goes_on_where_the_last_run_stopped_and_repeats_nothing,
+    a_run_ends_where_the_topic_ended_when_it_began,
     nothing_is_passed_that_was_not_acknowledged,
     a_run_without_time_does_nothing_and_says_what_is_left,
     a_cursor_moves_forward_unless_nobody_else_has_moved_it,
@@ -36,6 +39,17 @@ async fn replays(office: &Office, entries: &[String]) -> Vec<usize> {
     let produced = office.produced().await;
     let of = |entry: &String| produced.iter().filter(|seen| header(seen, "redriven-from") == Some(entry)).count();
     entries.iter().map(of).collect()
+}
+
+/// Replays all over this log, until `deadline`.
+async fn replay_all(office: &Office, log: Arc<dyn RequestLog>, deadline: Instant) -> Value {
+    let settings = KafkaSettings::new(office.system.servers().kafka_bootstrap(), Security::Plaintext);
+    let (topics, table) = (office.system.config().kafka.topics.clone(), office.table().await);
+    let mut redrive = Redrive::new(topics, table, log, KrafkaReader::new(settings));
+    let order: Order = serde_json::from_value(json!({ "action": "replay", "all": true })).unwrap();
+    let done = redrive.run(order, deadline).await.unwrap();
+    redrive.close().await;
+    serde_json::to_value(done).unwrap()
 }
 
 async fn all_goes_on_where_the_last_run_stopped_and_repeats_nothing(set: ServerSet) {
@@ -71,11 +85,43 @@ async fn all_goes_on_where_the_last_run_stopped_and_repeats_nothing(set: ServerS
     office.close().await;
 }
 
+/// A log in which whatever is replayed is given up again at once.
+struct Hopeless {
+    log: Arc<dyn RequestLog>,
+    dlq: String,
+}
+
+impl RequestLog for Hopeless {
+    fn produce(&self, message: Message) -> BoxFuture<'_, Result<Position, ProduceError>> {
+        let letter = Message { topic: self.dlq.clone(), ..message.clone() };
+        Box::pin(async move {
+            self.log.produce(letter).await?;
+            self.log.produce(message).await
+        })
+    }
+}
+
+async fn a_run_ends_where_the_topic_ended_when_it_began(set: ServerSet) {
+    let office = Office::open(set).await;
+    let topics = &office.system.config().kafka.topics;
+    buried(&office, &of_one_partition("hopeless", 3)).await;
+    for letters in [6, 9] {
+        let log = Arc::new(Hopeless { log: office.log(), dlq: topics.dlq.clone() });
+        let done = replay_all(&office, log, Instant::now() + PATIENCE).await;
+        assert_eq!(
+            (&done["replayed"], &done["left"], &done["stopped"]),
+            (&json!(3), &json!(0), &json!(null)),
+            "{done}"
+        );
+        assert_eq!(office.topic(&topics.dlq).await.len(), letters);
+    }
+    office.close().await;
+}
+
 async fn nothing_is_passed_that_was_not_acknowledged(set: ServerSet) {
     let office = Office::open(set).await;
     let requests = of_one_partition("doubt", 5);
     let entries = buried(&office, &requests).await;
-    let config = office.system.config();
     for (mood, why, replayed) in [
         (Mood::InDoubtAndLost, "deadline", [1, 1, 0, 1, 1]),
         (Mood::InDoubtAndWritten, "not-acknowledged", [1, 1, 1, 2, 2]),
@@ -85,13 +131,7 @@ async fn nothing_is_passed_that_was_not_acknowledged(set: ServerSet) {
         let moody = Moody::over(office.log(), move |message| {
             if message.key.as_deref() == Some(key(&third)) { mood.clone() } else { Mood::Well }
         });
-        let settings = KafkaSettings::new(office.system.servers().kafka_bootstrap(), Security::Plaintext);
-        let (topics, table) = (config.kafka.topics.clone(), office.table().await);
-        let mut redrive = Redrive::new(topics, table, moody, KrafkaReader::new(settings));
-        let order: Order = serde_json::from_value(json!({ "action": "replay", "all": true })).unwrap();
-        let done = redrive.run(order, Instant::now() + PATIENCE).await.unwrap();
-        redrive.close().await;
-        let done = serde_json::to_value(done).unwrap();
+        let done = replay_all(&office, moody, Instant::now() + PATIENCE).await;
         assert_eq!((&done["failed"], &done["stopped"]), (&json!(1), &json!("not_produced")), "{done}");
         let failed = done["lines"].as_array().unwrap().iter().find(|line| line["done"] == "failed").unwrap();
         assert_eq!((&failed["why"], &failed["entry"]), (&json!(why), &json!(entries[2])));
@@ -112,14 +152,7 @@ async fn a_run_without_time_does_nothing_and_says_what_is_left(set: ServerSet) {
     // Silent for ever: only the deadline ends it, and what it was about is not settled.
     let moody = Moody::over(office.log(), |_| Mood::Silent);
     let log: Arc<Moody> = Arc::clone(&moody);
-    let config = office.system.config();
-    let settings = KafkaSettings::new(office.system.servers().kafka_bootstrap(), Security::Plaintext);
-    let (topics, table) = (config.kafka.topics.clone(), office.table().await);
-    let mut redrive = Redrive::new(topics, table, log, KrafkaReader::new(settings));
-    let order: Order = serde_json::from_value(json!({ "action": "replay", "all": true })).unwrap();
-    let done = redrive.run(order, Instant::now() + std::time::Duration::from_secs(2)).await.unwrap();
-    redrive.close().await;
-    let done = serde_json::to_value(done).unwrap();
+    let done = replay_all(&office, log, Instant::now() + Duration::from_secs(2)).await;
     assert_eq!((&done["replayed"], &done["left"]), (&json!(0), &json!(2)), "{done}");
     assert_eq!(moody.seen().len(), 2);
     assert_eq!(replays(&office, &entries).await, [0, 0]);
