@@ -3,6 +3,7 @@
 
 mod batch;
 mod creation;
+mod evolution;
 mod negative_control;
 mod poison;
 mod repository;
