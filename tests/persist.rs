@@ -4,6 +4,7 @@
 mod batch;
 mod creation;
 mod evolution;
+mod fuzz;
 mod negative_control;
 mod poison;
 mod repository;
