@@ -6,6 +6,7 @@ mod creation;
 mod evolution;
 mod fuzz;
 mod negative_control;
+mod orders;
 mod poison;
 mod repository;
 mod repository_ends;
