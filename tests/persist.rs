@@ -3,6 +3,7 @@
 
 mod batch;
 mod creation;
+mod drain;
 mod evolution;
 mod fuzz;
 mod negative_control;
