@@ -2,6 +2,7 @@
 //! condition is what keeps a seat from having two owners.
 
 mod batch;
+mod cost;
 mod creation;
 mod drain;
 mod evolution;
