@@ -1,5 +1,16 @@
 //! What travels through Kafka: the reservation request and its outcome. The claim script completes a request with the
 //! times of its own clock, and the record it writes holds the finished bytes: a retry re-produces exactly those.
+//!
+//! # Versions
+//! `version` counts the changes that a reader must not read over. A field that goes, is renamed, or changes its type or its
+//! meaning raises it; so does a new one that must be heeded, and anything at all inside a seat, since conditions compare
+//! stored seats as they are. A field that may be missing and may be read over keeps the version: every reader skips what it
+//! does not know, and bytes are passed on as they came. A request of a version this code does not know is a dead letter
+//! (reason `version`), so readers are deployed before writers.
+//!
+//! `message/written/` keeps one file for each form ever written. All must be read for as long as a topic, a dead letter or a
+//! record may hold them; what is written today must be the newest ones byte for byte. A change of the form therefore
+//! comes with a new file, and a change of the version with code that still reads the older ones.
 
 use std::collections::HashSet;
 
@@ -13,7 +24,10 @@ use crate::domain::json::from_json;
 use crate::domain::money::{Cents, Currency};
 use crate::domain::reservation::{Outcome, Reason};
 
-/// The version this code writes, and the only one it reads.
+#[cfg(test)]
+mod written_tests;
+
+/// The version this code writes, and so far the only one there is.
 pub const MESSAGE_VERSION: u32 = 1;
 /// Header of every message: the reservation id, with which an outcome is matched to its request.
 pub const CORRELATION_ID: &str = "correlation-id";
@@ -245,7 +259,7 @@ pub struct OutcomeMessage {
 mod tests {
     use super::*;
 
-    const VALUE: &str = r#"{"version":1,"reservation_id":"club.2c5ea4c0-4067-51f9-8f6d-2b7a4f3f7c11","customer":"alice","fingerprint":"f0","layout_version":3,"amount_cents":8900,"currency":"EUR","max_per_customer":8,"opens_at_ms":1,"closes_at_ms":9000,"seats":[{"id":"A-1-12","number":11}],"held_at_ms":1000,"expires_at_ms":2000}"#;
+    const VALUE: &str = include_str!("message/written/request-v1.json");
     const KEY: &[u8] = b"club.2c5ea4c0-4067-51f9-8f6d-2b7a4f3f7c11";
 
     fn with(from: &str, to: &str) -> Result<Request, Malformed> {

@@ -13,22 +13,26 @@ impl Office {
 
     /// Every item, sorted.
     pub async fn scan(&self) -> Vec<String> {
-        let table = self.table().await;
-        let (client, name) = table.raw();
-        let mut items = Vec::new();
-        let mut from = None;
-        loop {
-            let page = client.scan().table_name(name).consistent_read(true).set_exclusive_start_key(from).send();
-            let page = page.await.unwrap();
-            items.extend(page.items.unwrap_or_default().into_iter().map(|item| canonical(&AttributeValue::M(item))));
-            match page.last_evaluated_key {
-                Some(key) => from = Some(key),
-                None => break,
-            }
-        }
-        items.sort();
-        items
+        scan(&self.table().await).await
     }
+}
+
+/// Every item of a table, sorted.
+pub async fn scan(table: &Table) -> Vec<String> {
+    let (client, name) = table.raw();
+    let mut items = Vec::new();
+    let mut from = None;
+    loop {
+        let page = client.scan().table_name(name).consistent_read(true).set_exclusive_start_key(from).send();
+        let page = page.await.unwrap();
+        items.extend(page.items.unwrap_or_default().into_iter().map(|item| canonical(&AttributeValue::M(item))));
+        match page.last_evaluated_key {
+            Some(key) => from = Some(key),
+            None => break,
+        }
+    }
+    items.sort();
+    items
 }
 
 /// What differs between two scans, in few enough lines to be read.

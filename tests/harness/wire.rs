@@ -2,11 +2,12 @@
 //! stead, and changes what is sent. What stands on it is the product's own client, with the SDK's own retries.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
 use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -90,12 +91,16 @@ impl Wire {
 
     /// The same table over this wire.
     pub fn under(&self, table: &Table) -> Table {
+        static WIRES: AtomicU32 = AtomicU32::new(0);
         let (client, name) = table.raw();
         let old = client.config();
         let retries = old.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+        // The SDK stops repeating where too much of a process fails; no test is to notice what another one breaks.
+        let apart = RetryPartition::new(format!("wire-{}", WIRES.fetch_add(1, Ordering::Relaxed)));
         let config = old
             .to_builder()
             .http_client(SharedHttpClient::new(self.clone()))
+            .retry_partition(apart)
             .retry_config(retries.with_initial_backoff(SDK_BACKOFF))
             .build();
         Table::with_client(Client::from_conf(config), name.to_owned())

@@ -21,7 +21,7 @@ const ALWAYS_TRUE: &str =
     "attribute_not_exists(pk) OR attribute_exists(pk) OR (#state = :held AND expires_at_ms <= :held_at)";
 
 /// The transaction with the condition of each of its seats taken away; `None` where it takes no seat.
-fn unguarded(body: &Value) -> Option<Value> {
+pub fn unguarded(body: &Value) -> Option<Value> {
     let mut body = body.clone();
     let mut changed = false;
     for item in body["TransactItems"].as_array_mut()? {

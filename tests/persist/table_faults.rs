@@ -24,8 +24,12 @@ on_both_sets!(
     f11_a_table_that_is_busy_for_a_while_delays_and_refuses_nobody,
     f11_a_rejection_meets_conflicts_too_and_is_written_all_the_same,
     f11_a_table_that_stays_busy_is_a_failure_and_never_an_acknowledgement,
+    f11_each_attempt_of_ours_has_a_token_of_its_own_and_the_sdks_repetitions_share_it,
     a_request_the_table_refuses_for_good_is_a_dead_letter_and_its_neighbours_are_stored,
 );
+
+/// The SDK's attempts of one call.
+const SDK_ATTEMPTS: usize = 3;
 
 /// Says what becomes of the `n`th transaction (from 0) of each reservation, by its partition key.
 fn by_transaction(judge: impl Fn(&str, usize) -> Fate + Send + Sync + 'static) -> Wire {
@@ -75,13 +79,13 @@ fn one_for_each(event: &str, fates: &[Fate]) -> Vec<Request> {
 }
 
 async fn f10_a_reply_lost_after_the_write_makes_one_hold_of_ones_own_and_one_owner_a_seat(set: ServerSet) {
-    // Every fifth seat is asked for twice.
-    let seats: usize = if set == ServerSet::Embedded { 500 } else { 100 };
+    // Every fifth is asked for twice.
+    const SEATS: usize = 500;
     let office = Office::open(set).await;
     let wire = by_transaction(|_, nth| if nth == 0 { Fate::LoseReply } else { Fate::Pass });
     let persist = office.persist(wire.under(&office.table().await), office.log()).await;
     let mut requests = Vec::new();
-    for n in 0..seats {
+    for n in 0..SEATS {
         let seat = format!("A-{}-{}", n / 100 + 1, n % 100 + 1);
         requests.push(asks("lost", &format!("first-{n}"), &[&seat], (1_000, 2_000)));
         if n % 5 == 0 {
@@ -105,14 +109,17 @@ async fn f10_a_reply_lost_after_the_write_makes_one_hold_of_ones_own_and_one_own
             }
         }
     }
-    assert_eq!((owners.len(), rejected), (seats, requests.len() - seats));
+    assert_eq!((owners.len(), rejected), (SEATS, requests.len() - SEATS));
     assert!(owners.values().all(|owners| *owners == 1), "{owners:?}");
+
+    let outcomes = office.outcomes().await;
+    let told: HashSet<_> = outcomes.iter().map(|outcome| outcome.key.clone()).collect();
+    assert_eq!((outcomes.len(), told.len()), (requests.len(), requests.len()), "one outcome each");
+    assert_eq!(office.dead_letters().await, []);
     office.close().await;
 }
 
 async fn f10_replies_lost_until_the_sdk_gives_up_are_met_by_our_own_retry(set: ServerSet) {
-    /// The SDK's attempts of one call.
-    const SDK_ATTEMPTS: usize = 3;
     let office = Office::open(set).await;
     let wire = by_transaction(|_, nth| if nth < SDK_ATTEMPTS { Fate::LoseReply } else { Fate::Pass });
     let persist = office.persist(wire.under(&office.table().await), office.log()).await;
@@ -191,9 +198,54 @@ async fn f11_a_table_that_stays_busy_is_a_failure_and_never_an_acknowledgement(s
     assert_eq!((office.topic(&topics.outcomes).await, office.topic(&topics.dlq).await), (vec![], vec![]));
     let asked: HashSet<&str> = requests.iter().map(|request| request.reservation_id.as_str()).collect();
     assert!(wire.count("TransactWriteItems", is_answered) > 2 * asked.len(), "it was asked again");
+    // The SDK does not repeat these. Our own pauses of at least 20, 40, 80, 160, 320 and 640 ms leave room for seven calls.
+    let is_cancelled = |fate: &Fate| matches!(fate, Fate::Answer(_, body) if body["CancellationReasons"].is_array());
+    let (kinds, times) =
+        (not_now().iter().filter(|fate| is_cancelled(fate)).count(), wire.count("TransactWriteItems", is_cancelled));
+    assert!((2 * kinds..=7 * kinds).contains(&times), "{times} times for {kinds} requests");
 
     healed.store(true, Ordering::Relaxed);
     assert_eq!(answered(&persist, in_one_partition(&requests), PATIENCE).await, DONE);
+    for request in &requests {
+        assert_held(&office, request).await;
+    }
+    office.close().await;
+}
+
+async fn f11_each_attempt_of_ours_has_a_token_of_its_own_and_the_sdks_repetitions_share_it(set: ServerSet) {
+    /// Two calls of the SDK's, less the last of its attempts.
+    const TIMES: usize = 2 * SDK_ATTEMPTS - 1;
+    let office = Office::open(set).await;
+    let fates =
+        [error(500, "InternalServerError"), cancelled(&["None", "None", "TransactionConflict"]), Fate::LoseReply];
+    let requests = one_for_each("tokens", &fates);
+    let pks: Vec<String> = requests.iter().map(|request| format!("RES#{}", request.reservation_id)).collect();
+    let fate_of: HashMap<String, Fate> = pks.iter().cloned().zip(fates).collect();
+    let sent: Arc<Mutex<HashMap<String, Vec<String>>>> = Arc::default();
+    let seen = Arc::clone(&sent);
+    let wire = Wire::new(move |operation, body| {
+        let Some(pk) = reservation_of(body).filter(|_| operation == "TransactWriteItems") else { return Fate::Pass };
+        let mut sent = seen.lock().unwrap();
+        let tokens = sent.entry(pk.to_owned()).or_default();
+        tokens.push(body["ClientRequestToken"].as_str().unwrap().to_owned());
+        // What was carried out answers from the table from then on.
+        if tokens.len() <= TIMES { fate_of[pk].clone() } else { Fate::Pass }
+    });
+    let persist = office.persist(wire.under(&office.table().await), office.log()).await;
+    assert_eq!(answered(&persist, in_one_partition(&requests), PATIENCE).await, DONE);
+
+    let sent = sent.lock().unwrap().clone();
+    // A token used again after our own pause would answer success for what has been cancelled meanwhile.
+    let runs = |pk: &String| -> Vec<usize> {
+        let runs: Vec<_> = sent[pk].chunk_by(|a, b| a == b).collect();
+        let distinct: HashSet<&String> = runs.iter().map(|run| &run[0]).collect();
+        assert_eq!(distinct.len(), runs.len(), "a token that came back: {runs:?}");
+        runs.iter().map(|run| run.len()).collect()
+    };
+    // A fault the SDK repeats by itself, a conflict it does not, and lost replies.
+    assert_eq!(runs(&pks[0]), [SDK_ATTEMPTS, SDK_ATTEMPTS]);
+    assert_eq!(runs(&pks[1]), [1; TIMES + 1]);
+    assert_eq!(runs(&pks[2]), [SDK_ATTEMPTS, SDK_ATTEMPTS]);
     for request in &requests {
         assert_held(&office, request).await;
     }

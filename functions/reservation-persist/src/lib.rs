@@ -20,6 +20,8 @@ use shared::stores::{OpenError, Stores};
 
 pub use batch::{BatchResponse, persist_batch};
 pub use payload::NotKafka;
+#[doc(hidden)] // for fuzz/ alone
+pub use payload::decode;
 
 /// What the function works with. Cheap to clone; clones share connections.
 #[derive(Clone)]

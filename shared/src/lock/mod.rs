@@ -165,7 +165,7 @@ pub struct Options {
     pub lease: Duration,
     /// How to wait.
     pub waiting: Waiting,
-    /// Whether who waits longer comes first. A waiter that died delays the others by a second.
+    /// Whether who waits longer comes first. A waiter that died delays the others by three seconds.
     pub fair: bool,
     /// Renews the lease at every third of it, for so long in total at most.
     pub renew_for: Option<Duration>,

@@ -10,7 +10,7 @@ use crate::redis::{Redis, RedisError, Script, keys};
 /// Time one server of several has for an answer: far below every lease, so that a dead one costs no validity.
 pub const NODE_TIMEOUT: Duration = Duration::from_millis(50);
 /// How long a waiter counts as alive after it was last seen; it shows itself at least every 250 ms.
-pub(super) const WAITER_MS: i64 = 1_000;
+pub(super) const WAITER_MS: i64 = 3_000;
 
 macro_rules! lock_script {
     ($file:literal) => {
