@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Invalid;
 use super::ids::Label;
-use super::json::from_json;
+use super::json::from_json_strictly;
 use super::money::{Cents, Currency};
 
 /// Seats and places of one event. A claim script, a map and a load are all sized for it.
@@ -60,7 +60,7 @@ impl SaleState {
 
 /// When seats may be claimed: from `opens_at`, before `closes_at`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(expecting = "an object")]
 pub struct SaleWindow {
     /// First moment a claim is granted.
     pub opens_at: Timestamp,
@@ -70,7 +70,6 @@ pub struct SaleWindow {
 
 /// The event document: what `PUT /admin/events/{event_id}` takes and `GET /events/{event_id}` shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct EventDocument {
     /// Title of the event.
     pub name: String,
@@ -117,7 +116,7 @@ pub enum SectionKind {
 
 /// One section: `rows` where it is seated, `capacity` where it is general.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(expecting = "an object")]
 pub struct SectionDocument {
     /// Names the section within the event.
     pub id: Label,
@@ -137,7 +136,7 @@ pub struct SectionDocument {
 
 /// One row of a seated section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "an object")]
+#[serde(expecting = "an object")]
 pub struct RowDocument {
     /// Names the row within the section.
     pub id: Label,
@@ -212,7 +211,7 @@ impl EventDocument {
     /// # Errors
     /// The first field that breaks a rule, by its path.
     pub fn parse(body: &[u8], shortest_hold: u32) -> Result<Self, Invalid> {
-        let mut document: Self = from_json(body)?;
+        let mut document: Self = from_json_strictly(body)?;
         document.check(shortest_hold)?;
         // Shown with the bound that holds, like every other field that may be left out.
         document.max_hold_seconds = Some(document.longest_hold_seconds());

@@ -91,6 +91,19 @@ fn every_broken_rule_names_its_field() {
 }
 
 #[test]
+fn what_a_later_version_adds_is_read_over_where_it_is_stored_and_refused_where_it_is_sent() {
+    let mut later = document();
+    for (pointer, field) in
+        [("", "encore"), ("/sale", "by"), ("/sections/0", "colour"), ("/sections/0/rows/0", "width")]
+    {
+        later.pointer_mut(pointer).unwrap()[field] = json!({ "new": [1] });
+    }
+    let stored: EventDocument = serde_json::from_value(later.clone()).unwrap();
+    assert_eq!(stored, serde_json::from_value(document()).unwrap());
+    assert_eq!(EventDocument::parse(later.to_string().as_bytes(), MIN_HOLD_SECONDS).unwrap_err().field, "encore");
+}
+
+#[test]
 fn more_sections_than_a_script_takes_are_refused() {
     let section =
         |n: usize| json!({ "id": format!("S{n}"), "name": "S", "kind": "general", "price_cents": 1, "capacity": 1 });
