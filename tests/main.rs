@@ -27,4 +27,5 @@ mod reservations;
 mod rush;
 mod telemetry;
 mod tidy;
+mod views;
 mod waiting;

@@ -32,7 +32,7 @@ const PARTITIONS: u32 = 6;
 /// Connections the API opens to Redis: it serves many requests at a time here, and a script is never pipelined.
 const API_REDIS_CONNECTIONS: usize = 8;
 /// The jobs that run by themselves.
-const TICKING: [&str; 2] = ["expire", "heal"];
+const TICKING: [&str; 3] = ["expire", "heal", "write_back"];
 /// How often they run; the deployed schedule is a minute.
 const TICK: Duration = Duration::from_secs(1);
 /// Time a run of a job has.

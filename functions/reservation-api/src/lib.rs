@@ -32,6 +32,7 @@ mod retry;
 mod routes;
 mod seat_map;
 mod show;
+mod viewed;
 mod views;
 mod wait;
 mod warm;
@@ -43,6 +44,7 @@ use shared::config::Config;
 use shared::dynamodb::Table;
 use shared::dynamodb::events::Events;
 use shared::dynamodb::reservations::Repository;
+use shared::dynamodb::view_counts::ViewCounts;
 use shared::kafka::RequestLog;
 use shared::redis::Redis;
 use shared::redis::bell::Bells;
@@ -52,6 +54,7 @@ use shared::redis::loading::Loading;
 use shared::redis::records::Records;
 use shared::redis::seat_map::SeatMaps;
 use shared::redis::truth::Truths;
+use shared::redis::views::Views;
 use shared::stores::{OpenError, Stores};
 use tower::ServiceExt;
 
@@ -83,6 +86,8 @@ pub struct App {
     records: Records,
     truths: Truths,
     seat_maps: SeatMaps,
+    views: Views,
+    view_counts: ViewCounts,
     loading: Loading,
     blocking: Blocking,
     repository: Repository,
@@ -112,12 +117,14 @@ impl App {
     /// Puts the function together from connections the caller has opened.
     pub fn new(config: &Config, redis: Redis, table: Table, log: Arc<dyn RequestLog>) -> Self {
         let repository = Repository::new(table.clone());
-        let events = Events::new(table);
+        let events = Events::new(table.clone());
         Self {
             claims: Claims::new(redis.clone()),
             records: Records::new(redis.clone()),
             truths: Truths::new(redis.clone()),
             seat_maps: SeatMaps::new(redis.clone()),
+            views: Views::new(redis.clone()),
+            view_counts: ViewCounts::new(table),
             loading: Loading::new(redis.clone()),
             blocking: Blocking::new(redis.clone()),
             catalogue: Catalogue::new(events.clone()),

@@ -3,21 +3,26 @@
 //!
 //! - [`expire`]: ends holds that have run out.
 //! - [`heal`]: tells Redis what a change announced there has come to, where its maker did not.
+//! - [`write_back`]: adds the views that Redis has counted to the table.
 //! - [`redrive`]: replays what could not be handled; by hand, for a person decides what and when.
 
 mod expire;
 mod heal;
 pub mod redrive;
+mod write_back;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::config::{Config, KafkaConfig};
 use shared::dynamodb::events::Events;
 use shared::dynamodb::reservations::Repository;
+use shared::dynamodb::view_counts::ViewCounts;
 use shared::dynamodb::{StoreError, Table};
+use shared::lock::Lock;
 use shared::redis::Redis;
 use shared::redis::moving::Moving;
 use shared::redis::truth::Truths;
+use shared::redis::views::Views;
 use tokio::time::Instant;
 
 pub use expire::Expired;
@@ -25,6 +30,7 @@ pub use heal::Healed;
 use redrive::order::Order;
 use redrive::report::Redriven;
 use redrive::{Redrive, RedriveError};
+pub use write_back::WrittenBack;
 
 /// What the scheduler sends.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -34,6 +40,8 @@ pub enum Job {
     Expire,
     /// Tell Redis of changes whose makers did not.
     Heal,
+    /// Add the views that Redis has counted to the table.
+    WriteBack,
     /// List, show or replay what could not be handled.
     Redrive(Order),
 }
@@ -46,6 +54,8 @@ pub enum Report {
     Expire(Expired),
     /// Of `heal`.
     Heal(Healed),
+    /// Of `write_back`.
+    WriteBack(WrittenBack),
     /// Of `redrive`.
     Redrive(Redriven),
 }
@@ -85,6 +95,9 @@ pub struct Jobs {
     redis: Redis,
     moving: Moving,
     truths: Truths,
+    views: Views,
+    view_counts: ViewCounts,
+    lock: Lock,
     table: Table,
     kafka: KafkaConfig,
 }
@@ -107,6 +120,9 @@ impl Jobs {
             events: Events::new(table.clone()),
             moving: Moving::new(redis.clone()),
             truths: Truths::new(redis.clone()),
+            views: Views::new(redis.clone()),
+            view_counts: ViewCounts::new(table.clone()),
+            lock: Lock::new(redis.clone()),
             redis,
             table,
             kafka: config.kafka.clone(),
@@ -124,6 +140,7 @@ pub async fn run_job(jobs: &Jobs, payload: Value, wall_ms: i64, deadline: Instan
         // Boxed: the compiler cannot lay out the whole depth of it in one piece.
         Job::Expire => Report::Expire(Box::pin(expire::expire(jobs, wall_ms, deadline)).await?),
         Job::Heal => Report::Heal(Box::pin(heal::heal(jobs, deadline)).await?),
+        Job::WriteBack => Report::WriteBack(Box::pin(write_back::write_back(jobs, deadline)).await?),
         Job::Redrive(order) => Report::Redrive(Box::pin(redrive(jobs, order, deadline)).await?),
     };
     match &report {

@@ -16,6 +16,7 @@ pub mod removing;
 pub mod reservations;
 pub mod rows;
 mod transaction;
+pub mod view_counts;
 
 use std::time::Duration;
 

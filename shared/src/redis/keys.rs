@@ -5,6 +5,8 @@
 //! |---|---|---|
 //! | `t1:{e}:event` | hash | version, state, opens_at, closes_at, limit, lease (ms), since (ms; when Redis last lost the event, 0 = never), `@new` (nonce of a first publication under way) |
 //! | `t1:{e}:views` | counter | views not yet written back |
+//! | `t1:{e}:views:on-their-way` | hash | batch and count of views that are being added to the table |
+//! | `t1:{e}:views:stored` | string | how many views the table has |
 //! | `t1:{e}:dirty` | set | sections whose state is in doubt |
 //! | `t1:{e}:moving` | sorted set | `<uuid>:<token>` → when a change was announced that has not been told yet (ms) |
 //! | `t1:{e}:undecided` | sorted set | uuid → when it was claimed (ms), until something is told of it or its lease ends |
@@ -35,6 +37,16 @@ pub fn event(event: &EventId) -> String {
 /// Views not yet written back.
 pub fn views(event: &EventId) -> String {
     key(event, "views")
+}
+
+/// Views on their way to the table, in a batch with a name.
+pub fn views_on_their_way(event: &EventId) -> String {
+    key(event, "views:on-their-way")
+}
+
+/// Views the table has.
+pub fn views_stored(event: &EventId) -> String {
+    key(event, "views:stored")
 }
 
 /// Sections whose state is in doubt.
@@ -96,6 +108,11 @@ pub fn lock(event: &EventId, name: &str) -> String {
     key(event, &format!("lock:{name}"))
 }
 
+/// The lock of a job, which is of no event.
+pub fn job_lock(job: &str) -> String {
+    format!("{PREFIX}{{jobs}}:lock:{job}")
+}
+
 /// What a lock consists of: itself, who waits for it, when each was last seen, and its fencing counter.
 pub fn parts_of_lock(lock: &str) -> [String; 4] {
     ["", ":waiters", ":seen", ":fence"].map(|part| format!("{lock}{part}"))
@@ -118,6 +135,8 @@ mod tests {
         let keys = [
             event(&e),
             views(&e),
+            views_on_their_way(&e),
+            views_stored(&e),
             dirty(&e),
             moving(&e),
             undecided(&e),

@@ -22,13 +22,14 @@ pub mod records;
 pub mod seat_map;
 mod sections;
 pub mod truth;
+pub mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::{Client, Pool};
 use fred::error::{Error as FredError, ErrorKind};
-use fred::interfaces::{ClientLike, KeysInterface, LuaInterface};
+use fred::interfaces::{ClientLike, LuaInterface};
 use fred::types::config::{Config, ReconnectPolicy, UnresponsiveConfig};
 use fred::types::{Builder, Value};
 
@@ -169,14 +170,6 @@ impl Redis {
     /// When Redis gives no answer in time.
     pub async fn now_ms(&self) -> Result<i64, RedisError> {
         self.run(&Script::new(include_str!("scripts/now.lua")), Vec::new(), Vec::new()).await
-    }
-
-    /// Adds one to a counter and returns it.
-    ///
-    /// # Errors
-    /// When Redis gives no answer in time.
-    pub(crate) async fn increment(&self, key: String) -> Result<u64, RedisError> {
-        within_deadline(self.pool.next().incr(key)).await
     }
 }
 

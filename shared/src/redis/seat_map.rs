@@ -120,14 +120,6 @@ impl SeatMaps {
         }
         Ok(all)
     }
-
-    /// Counts a view of the event and returns how many are not yet written back.
-    ///
-    /// # Errors
-    /// When Redis gives no usable answer.
-    pub async fn count_view(&self, event: &Event) -> Result<u64, RedisError> {
-        self.redis.increment(keys::views(&event.id)).await
-    }
 }
 
 fn text(bytes: &Bytes) -> std::borrow::Cow<'_, str> {

@@ -1,0 +1,111 @@
+//! The job that writes views back: what was counted in Redis is added to the table, each batch once, whoever dies wherever.
+//!
+//! One runner at a time, by the lock; and where one was frozen past his lease, by the fence that the next one took: his add
+//! is refused. The fence is taken before the batch, so that no batch is ever added by two.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use shared::domain::ids::EventId;
+use shared::dynamodb::StoreError;
+use shared::dynamodb::events::MAX_EVENTS_PAGE;
+use shared::dynamodb::view_counts::Added;
+use shared::lock::{AcquireError, Options, WithLockError};
+use shared::redis::keys;
+use tokio::time::Instant;
+
+use crate::Jobs;
+
+/// How long the lock outlives a runner who died.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// What a run of `write_back` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct WrittenBack {
+    /// Events whose views were added to.
+    pub events: usize,
+    /// Views added.
+    pub views: u64,
+    /// Whether another runner was at it, or took over.
+    pub overtaken: bool,
+    /// Whether Redis could not be asked or told; the next run tries again.
+    pub without_redis: bool,
+    /// Whether the deadline came before the end; the next run goes on.
+    pub cut_short: bool,
+}
+
+/// Writes back the views of every event of the directory.
+pub async fn write_back(jobs: &Jobs, deadline: Instant) -> Result<WrittenBack, StoreError> {
+    let lock = [keys::job_lock("write_back")];
+    let options = Options {
+        renew_for: Some(deadline.saturating_duration_since(Instant::now())),
+        deadline: Some(deadline),
+        ..Options::new(Duration::ZERO, LEASE)
+    };
+    match jobs.lock.with_lock(&lock, &options, async |_| all_events(jobs, deadline).await).await {
+        Ok(done) => done,
+        Err(WithLockError::Acquire(AcquireError::Unavailable(error))) => {
+            tracing::warn!(error = &error as &dyn std::error::Error, "no lock, so no views are written back now");
+            Ok(WrittenBack { without_redis: true, ..WrittenBack::default() })
+        }
+        Err(WithLockError::Acquire(AcquireError::TooLate)) => {
+            Ok(WrittenBack { cut_short: true, ..WrittenBack::default() })
+        }
+        Err(WithLockError::Acquire(_) | WithLockError::Lost(_)) => {
+            Ok(WrittenBack { overtaken: true, ..WrittenBack::default() })
+        }
+    }
+}
+
+async fn all_events(jobs: &Jobs, deadline: Instant) -> Result<WrittenBack, StoreError> {
+    let mut done = WrittenBack::default();
+    let mut after: Option<EventId> = None;
+    loop {
+        let (events, next) = jobs.events.list(MAX_EVENTS_PAGE, after.as_ref()).await?;
+        for event in &events {
+            if Instant::now() >= deadline {
+                done.cut_short = true;
+                return Ok(done);
+            }
+            one_event(jobs, &event.event_id, &mut done).await?;
+            if done.without_redis || done.overtaken {
+                return Ok(done);
+            }
+        }
+        after = next;
+        if after.is_none() {
+            return Ok(done);
+        }
+    }
+}
+
+async fn one_event(jobs: &Jobs, event: &EventId, done: &mut WrittenBack) -> Result<(), StoreError> {
+    let away = |error: shared::redis::RedisError, done: &mut WrittenBack| {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(event_id = %event, error, "views stay where they are until the next run");
+        done.without_redis = true;
+        Ok(())
+    };
+    match jobs.views.look(event).await {
+        Ok(counted) if counted.pending == 0 => return Ok(()),
+        Ok(_) => {}
+        Err(error) => return away(error, done),
+    }
+    let fence = jobs.view_counts.fence(event).await?;
+    let batch = match jobs.views.take(event, &uuid::Uuid::new_v4().simple().to_string()).await {
+        Ok(Some(batch)) => batch,
+        Ok(None) => return Ok(()),
+        Err(error) => return away(error, done),
+    };
+    match jobs.view_counts.add(event, &batch.name, batch.count, fence).await? {
+        Added::Overtaken => done.overtaken = true,
+        Added::Done(total) => {
+            done.events += 1;
+            done.views += batch.count;
+            if let Err(error) = jobs.views.stored(event, total.views, &batch.name, true).await {
+                return away(error, done);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Views and their write-back: counted once, added to the table once, whoever dies wherever and whoever sleeps past his lock.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use local::servers::ServerSet;
+use scheduled_jobs::{Jobs, Report, run_job};
+use serde_json::json;
+use shared::clock;
+use shared::domain::ids::EventId;
+use shared::dynamodb::Table;
+use shared::dynamodb::view_counts::ViewCounts;
+use shared::redis::views::Views;
+use shared::redis::{Redis, keys};
+use tokio::time::Instant;
+
+use crate::harness::wire::{Fate, Gate, Wire};
+use crate::harness::{Office, PATIENCE, eventually, hall, on_both_sets, redis};
+
+on_both_sets!(
+    views_are_told_whole_before_during_and_after_their_write_back,
+    a_runner_frozen_past_his_lock_adds_nothing_any_more,
+    a_lost_answer_adds_a_batch_once,
+    a_write_back_that_dies_anywhere_loses_no_view_and_counts_none_twice,
+);
+
+async fn jobs(office: &Office, table: Table) -> Jobs {
+    let config = office.system.config();
+    Jobs::new(config, Redis::connect(&config.redis_url, 1).await.unwrap(), table)
+}
+
+async fn write_back(jobs: &Jobs) -> serde_json::Value {
+    let payload = json!({ "job": "write_back" });
+    let report = run_job(jobs, payload, clock::wall_ms(), Instant::now() + PATIENCE).await.unwrap();
+    assert!(matches!(report, Report::WriteBack(_)));
+    serde_json::to_value(report).unwrap()
+}
+
+fn event() -> EventId {
+    EventId::parse("seen").unwrap()
+}
+
+/// Looks at the event's page.
+async fn view(office: &Office) -> u64 {
+    office.system.anyone().get("/events/seen").await.unwrap().body["views"].as_u64().unwrap()
+}
+
+async fn stored(office: &Office) -> u64 {
+    ViewCounts::new(office.table().await).total(&event()).await.unwrap().views
+}
+
+/// Lets a lock's lease end.
+async fn end_the_lease(office: &Office) {
+    let redis = redis::connect(&office.system.servers().redis_url()).await;
+    redis::command::<i64>(&redis, &["DEL", &keys::job_lock("write_back")]).await;
+}
+
+async fn views_are_told_whole_before_during_and_after_their_write_back(set: ServerSet) {
+    let office = Office::open(set).await;
+    office.sells("seen", &hall::small(1, 2)).await;
+    let jobs = jobs(&office, office.table().await).await;
+    assert_eq!((view(&office).await, view(&office).await), (1, 2));
+    assert_eq!(write_back(&jobs).await["views"], json!(2));
+    assert_eq!((stored(&office).await, view(&office).await), (2, 3));
+    assert_eq!(write_back(&jobs).await["views"], json!(1));
+    // Nothing to do costs no write.
+    assert_eq!(write_back(&jobs).await["events"], json!(0));
+    assert_eq!((stored(&office).await, view(&office).await), (3, 4));
+    // A batch under way: neither in the counter nor in the table.
+    let views = Views::new(Redis::connect(&office.system.config().redis_url, 1).await.unwrap());
+    assert_eq!(views.take(&event(), "under-way").await.unwrap().unwrap().count, 1);
+    assert_eq!(view(&office).await, 5);
+    assert_eq!(write_back(&jobs).await["views"], json!(1), "the one under way comes first");
+    assert_eq!(write_back(&jobs).await["views"], json!(1));
+    // Redis lost: what the table has is all there is, and goes on.
+    let redis = redis::connect(&office.system.servers().redis_url()).await;
+    redis::command::<String>(&redis, &["FLUSHALL"]).await;
+    assert_eq!((view(&office).await, view(&office).await), (6, 7));
+    office.close().await;
+}
+
+async fn a_runner_frozen_past_his_lock_adds_nothing_any_more(set: ServerSet) {
+    let office = Office::open(set).await;
+    office.sells("seen", &hall::small(1, 2)).await;
+    view(&office).await;
+    let (gate, held) = (Gate::shut(), AtomicBool::new(false));
+    let fate = Fate::Hold(gate.clone());
+    let wire = Wire::new(move |operation, body| {
+        let is_add = operation == "UpdateItem" && body.to_string().contains(":count");
+        if is_add && !held.swap(true, Ordering::Relaxed) { fate.clone() } else { Fate::Pass }
+    });
+    let frozen = jobs(&office, wire.under(&office.table().await)).await;
+    let others = async {
+        gate.reached().await;
+        end_the_lease(&office).await;
+        let awake = jobs(&office, office.table().await).await;
+        assert_eq!(write_back(&awake).await["views"], json!(1), "the batch the frozen one had taken");
+        view(&office).await;
+        assert_eq!(write_back(&awake).await["views"], json!(1), "and the next, so the last batch is another");
+        gate.open();
+    };
+    let (report, ()) = tokio::join!(write_back(&frozen), others);
+    assert_eq!((&report["views"], &report["overtaken"]), (&json!(0), &json!(true)), "{report}");
+    assert_eq!(stored(&office).await, 2);
+    office.close().await;
+}
+
+async fn a_lost_answer_adds_a_batch_once(set: ServerSet) {
+    let office = Office::open(set).await;
+    office.sells("seen", &hall::small(1, 2)).await;
+    for _ in 0..3 {
+        view(&office).await;
+    }
+    let lost = AtomicBool::new(false);
+    let wire = Wire::new(move |operation, body| {
+        let is_add = operation == "UpdateItem" && body.to_string().contains(":count");
+        if is_add && !lost.swap(true, Ordering::Relaxed) { Fate::LoseReply } else { Fate::Pass }
+    });
+    let jobs = jobs(&office, wire.under(&office.table().await)).await;
+    assert_eq!(write_back(&jobs).await["views"], json!(3));
+    assert_eq!((stored(&office).await, view(&office).await), (3, 4));
+    office.close().await;
+}
+
+async fn a_write_back_that_dies_anywhere_loses_no_view_and_counts_none_twice(set: ServerSet) {
+    let deaths: usize = if set == ServerSet::Embedded { 1_000 } else { 200 };
+    let office = Office::open(set).await;
+    office.sells("seen", &hall::small(1, 2)).await;
+    let table = office.table().await;
+    let views = Views::new(Redis::connect(&office.system.config().redis_url, 1).await.unwrap());
+    let (mut counted, mut died) = (0, 0);
+    for death in 0..deaths {
+        // The runner is dropped wherever he waits just then; what he has sent may still be carried out.
+        let jobs = jobs(&office, table.clone()).await;
+        let run = write_back(&jobs);
+        let life = Duration::from_micros((death as u64 % 100) * 200);
+        let ended = tokio::join!(tokio::time::timeout(life, run), async {
+            for _ in 0..2 {
+                views.count(&event()).await.unwrap();
+                counted += 1;
+            }
+        });
+        died += usize::from(ended.0.is_err());
+        end_the_lease(&office).await;
+    }
+    assert!(died > deaths / 5, "{died} of {deaths} died");
+    let jobs = jobs(&office, table).await;
+    // The last words of a dead one may still overtake this one.
+    let last = eventually("all views to be written back", || async {
+        write_back(&jobs).await;
+        Some(views.look(&event()).await.unwrap()).filter(|counted| counted.pending == 0)
+    })
+    .await;
+    assert_eq!((last.pending, last.stored), (0, Some(counted)), "as Redis knows it");
+    assert_eq!(stored(&office).await, counted);
+    office.close().await;
+}
