@@ -24,5 +24,6 @@ mod redis_faults;
 mod refusals;
 mod reservations;
 mod rush;
+mod telemetry;
 mod tidy;
 mod waiting;

@@ -1,18 +1,53 @@
 //! The named metrics that alarms and the dashboard stand on. They are written to the log in CloudWatch's embedded metric
 //! format, once an invocation, so telling them costs no call.
 
-use metrics::{Unit, describe_histogram};
+use std::io::Write;
+
+use metrics::{Unit, counter, describe_counter, describe_histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 
 /// The metrics' namespace in CloudWatch.
 pub const NAMESPACE: &str = "TicketOffice";
+/// The label that says why.
+pub const REASON: &str = "Reason";
 
+/// Processes started.
+pub const COLD_STARTS: &str = "ColdStarts";
+/// Requests to reserve that were claimed and remembered.
+pub const ACCEPTED: &str = "Accepted";
+/// Requests to reserve that were refused, by the slug of their problem ([`REASON`]).
+pub const REFUSED: &str = "Refused";
+/// Produces that may or may not have been written; their claims stay.
+pub const PRODUCES_IN_DOUBT: &str = "ProducesInDoubt";
+/// Claims given back after a produce that was certainly not written.
+pub const CLAIMS_GIVEN_BACK: &str = "ClaimsGivenBack";
+/// Time from a claim to its decision, in ms, of each reservation decided for the first time; at most a hundred a payload
+/// are told.
+pub const OUTCOME_LATENCY_MS: &str = "OutcomeLatencyMs";
 /// Age in ms, by the claim's time, of the oldest message of a batch that had not been decided before it.
 pub const CONSUMER_LAG_MS: &str = "ConsumerLagMs";
 /// How long the oldest claim of any event has been waiting to be decided, in ms: told also while nothing is consumed.
 pub const UNDECIDED_MS: &str = "UndecidedMs";
+/// Messages that had been decided before.
+pub const REDELIVERED: &str = "Redelivered";
+/// Requests rejected after they were accepted ([`REASON`]): 202, and then no.
+pub const LATE_REJECTIONS: &str = "LateRejections";
+/// Records that can never be handled ([`REASON`]).
+pub const DEAD_LETTERS: &str = "DeadLetters";
+/// Difference between Redis' clock and the jobs' own, in ms.
+pub const CLOCK_DIFFERENCE_MS: &str = "ClockDifferenceMs";
+
+const COUNTERS: [&str; 8] =
+    [COLD_STARTS, ACCEPTED, REFUSED, PRODUCES_IN_DOUBT, CLAIMS_GIVEN_BACK, REDELIVERED, LATE_REJECTIONS, DEAD_LETTERS];
+const TIMES: [&str; 4] = [OUTCOME_LATENCY_MS, CONSUMER_LAG_MS, UNDECIDED_MS, CLOCK_DIFFERENCE_MS];
+
+/// Every metric there is.
+pub fn metrics() -> impl Iterator<Item = &'static str> {
+    COUNTERS.into_iter().chain(TIMES)
+}
 
 /// A process' telemetry.
+#[derive(Clone, Copy)]
 pub struct Telemetry(&'static Collector);
 
 impl Telemetry {
@@ -23,16 +58,50 @@ impl Telemetry {
     pub fn init(function: &'static str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
         let collector = Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("Function", function).init();
         let collector = collector.map_err(|error| error.to_string())?;
-        for metric in [CONSUMER_LAG_MS, UNDECIDED_MS] {
-            describe_histogram!(metric, Unit::Milliseconds, "");
-        }
+        describe();
+        counter!(COLD_STARTS).increment(1);
         Ok(Self(collector))
     }
 
     /// Writes what was collected since the last time: at the end of an invocation, for nothing runs after it.
-    pub fn flush(&self) {
-        if let Err(error) = self.0.flush(std::io::stdout()) {
+    pub fn flush(self) {
+        self.flush_to(std::io::stdout());
+    }
+
+    fn flush_to(self, writer: impl Write) {
+        if let Err(error) = self.0.flush(writer) {
             tracing::warn!(error = &error as &dyn std::error::Error, "metrics were not written");
         }
+    }
+}
+
+/// Says in what each metric counts.
+fn describe() {
+    for metric in COUNTERS {
+        describe_counter!(metric, Unit::Count, "");
+    }
+    for metric in TIMES {
+        describe_histogram!(metric, Unit::Milliseconds, "");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_tells_of_its_start_once_in_the_embedded_format_and_begins_once() {
+        let telemetry = Telemetry::init("reservation-api").unwrap();
+        let mut lines = Vec::new();
+        telemetry.flush_to(&mut lines);
+        let line: serde_json::Value = serde_json::from_slice(&lines).unwrap();
+        let told = &line["_aws"]["CloudWatchMetrics"][0];
+        assert_eq!(told["Namespace"], NAMESPACE);
+        assert_eq!(told["Metrics"][0], serde_json::json!({ "Name": COLD_STARTS, "Unit": "Count" }));
+        assert_eq!((&line["Function"], &line[COLD_STARTS]), (&"reservation-api".into(), &1.into()));
+        let mut later = Vec::new();
+        telemetry.flush_to(&mut later);
+        assert!(later.is_empty(), "{}", String::from_utf8_lossy(&later));
+        assert!(Telemetry::init("reservation-api").is_err());
     }
 }

@@ -15,6 +15,7 @@ pub mod functions;
 pub mod hall;
 pub mod handmade;
 pub mod logs;
+pub mod metrics;
 pub mod monitor;
 pub mod persisting;
 pub mod proxy;

@@ -3,10 +3,20 @@
 use lambda_http::{Error, run_concurrent, service_fn, tracing};
 use reservation_api::{App, answer, router};
 use shared::config::Config;
+use shared::telemetry::Telemetry;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
+    let telemetry = Telemetry::init(env!("CARGO_PKG_NAME"))?;
     let router = router(App::connect(&Config::from_env()?).await?);
-    run_concurrent(service_fn(move |request| answer(router.clone(), request))).await
+    run_concurrent(service_fn(move |request| {
+        let router = router.clone();
+        async move {
+            let answer = answer(router, request).await;
+            telemetry.flush();
+            answer
+        }
+    }))
+    .await
 }

@@ -33,9 +33,8 @@ pub struct OwnSeat {
 pub async fn mine(app: &App, caller: &CustomerId, event: &EventId) -> Result<Vec<(OwnSeat, Having)>, Refusal> {
     let known = app.catalogue.get(event).await.map_err(unavailable)?;
     known.ok_or(Refusal::EventNotFound)?;
-    let (claimed, now) = tokio::join!(app.records.of_customer(event, caller), app.redis.now_ms());
-    // Without a clock nobody can say what is still held.
-    let (claimed, now_ms) = (claimed.map_err(unavailable)?, now.map_err(unavailable)?);
+    // Without Redis' clock nobody can say what is still held.
+    let (claimed, now_ms) = app.records.of_customer(event, caller).await.map_err(unavailable)?;
     let mut own = Vec::new();
     let mut seen: Vec<ReservationId> = Vec::new();
     for mine in claimed {

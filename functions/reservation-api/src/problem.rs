@@ -124,6 +124,11 @@ impl Problem {
         }
     }
 
+    /// Its stable name.
+    pub fn slug(&self) -> &'static str {
+        self.kind().1
+    }
+
     /// Fields beside the standard ones.
     fn fields(&self) -> Map<String, Value> {
         let mut fields = Map::new();

@@ -4,6 +4,7 @@
 //! doubt never releases: only a produce that definitely failed gives the claim back.
 
 use bytes::Bytes;
+use metrics::counter;
 use rand::Rng;
 use shared::domain::event::Event;
 use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, Label, ReservationId, SeatId};
@@ -11,6 +12,7 @@ use shared::dynamodb::rows::ReservationRow;
 use shared::kafka::Message;
 use shared::message::{CORRELATION_ID, Draft, Request, Terms};
 use shared::redis::claims::{Choice, Claim, Claimed};
+use shared::telemetry::{ACCEPTED, CLAIMS_GIVEN_BACK, PRODUCES_IN_DOUBT};
 
 use crate::best::Adjacent;
 use crate::hall::Freshness;
@@ -233,11 +235,18 @@ async fn produce(
         headers: vec![(CORRELATION_ID.to_owned(), Bytes::copy_from_slice(id.as_str().as_bytes()))],
     };
     let Err(error) = app.log.produce(message).await else {
+        counter!(ACCEPTED).increment(1);
         return Ok(Reserved::Accepted { request, now_ms });
     };
+    if !error.is_definite() {
+        counter!(PRODUCES_IN_DOUBT).increment(1);
+    }
     if error.is_definite() && attempts == 1 {
         match app.claims.give_back(&request).await {
-            Ok(true) => return Err(Refusal::unavailable(None, error)),
+            Ok(true) => {
+                counter!(CLAIMS_GIVEN_BACK).increment(1);
+                return Err(Refusal::unavailable(None, error));
+            }
             Ok(false) => tracing::info!(reservation_id = %id, "another attempt has joined; its claim stays"),
             Err(lost) => {
                 let error = &lost as &dyn std::error::Error;

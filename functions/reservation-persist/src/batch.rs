@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
+use metrics::{counter, histogram};
 use serde::Serialize;
 use serde_json::Value;
 use shared::clock;
+use shared::domain::reservation::Outcome;
 use shared::dynamodb::rows::ReservationRow;
 use shared::kafka::{Message, ProduceError};
 use shared::message::{CORRELATION_ID, MESSAGE_VERSION, OutcomeMessage, Request};
-use shared::telemetry::CONSUMER_LAG_MS;
+use shared::telemetry::{CONSUMER_LAG_MS, DEAD_LETTERS, LATE_REJECTIONS, OUTCOME_LATENCY_MS, REASON, REDELIVERED};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -106,7 +108,7 @@ pub async fn persist_batch(persist: &Persist, payload: Value, deadline: Instant)
     failed.sort();
     let lag_ms = batch.lag_ms.load(Ordering::Relaxed);
     if lag_ms > 0 {
-        metrics::histogram!(CONSUMER_LAG_MS).record(lag_ms as f64);
+        histogram!(CONSUMER_LAG_MS).record(lag_ms as f64);
     }
     let identifier = |place: Place| ItemIdentifier { partition: place.partition, offset: place.offset };
     Ok(BatchResponse {
@@ -174,12 +176,22 @@ impl Batch {
                 return Ok(Some(Poison::Refused));
             }
         };
-        if decided.is_new {
-            self.waited(request);
-        }
+        self.tell(request, &decided);
         self.persist.log.produce(outcome(&self.persist.topics.outcomes, &decided.row)).await?;
         self.correct(request, &decided).await;
         Ok(None)
+    }
+
+    fn tell(&self, request: &Request, decided: &Decided) {
+        if !decided.is_new {
+            counter!(REDELIVERED).increment(1);
+            return;
+        }
+        self.waited(request);
+        histogram!(OUTCOME_LATENCY_MS).record((clock::wall_ms() - request.held_at_ms).max(0) as f64);
+        if let Outcome::Rejected(reason) = decided.row.outcome {
+            counter!(LATE_REJECTIONS, REASON => reason.as_str()).increment(1);
+        }
     }
 
     fn waited(&self, request: &Request) {
@@ -202,6 +214,7 @@ impl Batch {
         tracing::error!(partition, offset, reason = poison.reason(), "a record can never be handled");
         let letter = dead_letter::message(&self.persist.topics.dlq, record, poison);
         self.persist.log.produce(letter).await?;
+        counter!(DEAD_LETTERS, REASON => poison.reason()).increment(1);
         Ok(())
     }
 }

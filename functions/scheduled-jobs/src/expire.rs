@@ -11,6 +11,7 @@ use shared::dynamodb::StoreError;
 use shared::dynamodb::changes::End;
 use shared::dynamodb::keys::SHARDS;
 use shared::redis::records::GRACE_MS;
+use shared::telemetry::CLOCK_DIFFERENCE_MS;
 use tokio::time::Instant;
 
 use crate::Jobs;
@@ -44,6 +45,7 @@ pub async fn expire(jobs: &Jobs, wall_ms: i64, deadline: Instant) -> Result<Expi
             return Ok(Expired { without_clock: true, ..Expired::default() });
         }
     };
+    metrics::histogram!(CLOCK_DIFFERENCE_MS).record((redis_ms - wall_ms).abs() as f64);
     if (redis_ms - wall_ms).abs() > CLOCK_ALARM_MS {
         tracing::error!(redis_ms, wall_ms, "the clocks of Redis and of this function differ");
     }

@@ -11,7 +11,6 @@ use shared::telemetry::Telemetry;
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
     let telemetry = Telemetry::init(env!("CARGO_PKG_NAME"))?;
-    let telemetry = &telemetry;
     let jobs = Jobs::connect(&Config::from_env()?).await?;
     run(service_fn(|event: LambdaEvent<Value>| {
         let jobs = jobs.clone();

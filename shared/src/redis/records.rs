@@ -80,15 +80,17 @@ impl Records {
         Ok((read(&reply)?, token))
     }
 
-    /// What a customer has of an event, as far as Redis knows: one command.
+    /// What a customer has of an event, as far as Redis knows, and its time (ms since the epoch): one command.
     ///
     /// # Errors
     /// When Redis gives no usable answer.
-    pub async fn of_customer(&self, event: &EventId, customer: &CustomerId) -> Result<Vec<Mine>, RedisError> {
+    pub async fn of_customer(&self, event: &EventId, customer: &CustomerId) -> Result<(Vec<Mine>, i64), RedisError> {
         let keys = vec![keys::customer(event, customer)];
         let reply: Vec<String> = self.redis.run(&self.mine, keys, Vec::new()).await?;
-        let read = |values: &[String]| mine(event, values).ok_or_else(|| RedisError::Unexpected(values.join(" ")));
-        reply.chunks(3).map(read).collect()
+        let unexpected = || RedisError::Unexpected(reply.join(" "));
+        let (now, entries) = reply.split_first().ok_or_else(unexpected)?;
+        let read = |values: &[String]| mine(event, values).ok_or_else(unexpected);
+        Ok((entries.chunks(3).map(read).collect::<Result<_, _>>()?, now.parse().map_err(|_| unexpected())?))
     }
 }
 

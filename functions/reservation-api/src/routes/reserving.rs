@@ -2,12 +2,14 @@
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use metrics::counter;
 use serde::Deserialize;
 use shared::domain::Invalid;
 use shared::domain::document::MAX_SEATS_PER_RESERVATION;
 use shared::domain::ids::{IdempotencyKey, Label, ReservationId, SeatId};
 use shared::domain::json::from_json;
 use shared::domain::reservation::Status;
+use shared::telemetry::{REASON, REFUSED};
 
 use super::{Answer, MAX_BODY, Named, applied, body, event_id, header_value, json};
 use crate::best::Adjacent;
@@ -65,7 +67,12 @@ pub(super) async fn reserve(
     let asked = Reserve { event_id, customer: caller.customer, key, wish };
     let wait = prefer::wait(&headers).and_then(|seconds| Wait::new(seconds, began));
     let (reserved, waited) = wait::reserve(&app, &asked, wait).await;
-    let answer = reserved.map_err(Problem::from).map(|reserved| match reserved {
+    let refused = |refusal| {
+        let problem = Problem::from(refusal);
+        counter!(REFUSED, REASON => problem.slug()).increment(1);
+        problem
+    };
+    let answer = reserved.map_err(refused).map(|reserved| match reserved {
         Reserved::Accepted { request, now_ms } => {
             let location = location(&request.reservation_id);
             let mut response = json(StatusCode::ACCEPTED, &views::Accepted::new(request, now_ms));
