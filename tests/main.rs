@@ -25,5 +25,6 @@ mod refusals;
 mod reservations;
 mod rush;
 mod telemetry;
+mod template;
 mod tidy;
 mod waiting;

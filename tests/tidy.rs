@@ -36,7 +36,7 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// The code that is deployed or served: without tests, comments and what follows `#[cfg(test)] mod tests {`.
-fn product() -> BTreeMap<String, String> {
+pub fn product() -> BTreeMap<String, String> {
     let is_test = |name: &str| name.starts_with("tests/") || name.ends_with("tests.rs") || name.contains("tests/");
     let code = |text: String| {
         let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
