@@ -56,8 +56,8 @@ async fn expired(office: &Office) -> Expired {
 }
 
 /// The job over stores of the test's own, once.
-async fn run(redis: Redis, table: shared::dynamodb::Table, wall_ms: i64, within: Duration) -> Expired {
-    let jobs = Jobs::new(redis, table);
+async fn run(office: &Office, redis: Redis, table: shared::dynamodb::Table, wall_ms: i64, within: Duration) -> Expired {
+    let jobs = Jobs::new(office.system.config(), redis, table);
     done(run_job(&jobs, json!({ "job": "expire" }), wall_ms, Instant::now() + within).await.unwrap())
 }
 
@@ -165,7 +165,7 @@ async fn without_redis_the_job_rests(set: ServerSet) {
     let stored = office.scan().await;
     let wire = Wire::new(|_, _| Fate::Pass);
     let table = wire.under(&office.table().await);
-    let rested = run(unreachable_redis().await, table, clock::wall_ms(), Duration::from_secs(20)).await;
+    let rested = run(&office, unreachable_redis().await, table, clock::wall_ms(), Duration::from_secs(20)).await;
     assert_eq!(rested, Expired { without_clock: true, ..Expired::default() });
     assert_eq!((wire.count("Query", |_| true), wire.count("TransactWriteItems", |_| true)), (0, 0));
     assert_eq!(office.scan().await, stored);
@@ -181,7 +181,7 @@ async fn the_slower_of_two_clocks_counts(set: ServerSet) {
     held(&office, &within_grace).await;
     let at = async |wall_ms| {
         let redis = Redis::connect(&office.system.servers().redis_url(), 1).await.unwrap();
-        run(redis, office.table().await, wall_ms, Duration::from_secs(20)).await
+        run(&office, redis, office.table().await, wall_ms, Duration::from_secs(20)).await
     };
     // Our own clock is behind: to it, nothing has run out. It is ahead: Redis' clock knows better.
     assert_eq!(at(clock::wall_ms() - HOUR_MS).await, Expired::default());
@@ -195,7 +195,7 @@ async fn a_run_whose_deadline_is_over_begins_nothing(set: ServerSet) {
     held(&office, &asks("cut", "alice", &["A-1-1"], from_now(-100, -50))).await;
     let stored = office.scan().await;
     let redis = Redis::connect(&office.system.servers().redis_url(), 1).await.unwrap();
-    let cut = run(redis, office.table().await, clock::wall_ms(), Duration::ZERO).await;
+    let cut = run(&office, redis, office.table().await, clock::wall_ms(), Duration::ZERO).await;
     assert_eq!(cut, Expired { cut_short: true, ..Expired::default() });
     assert_eq!(office.scan().await, stored);
     office.close().await;

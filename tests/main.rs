@@ -21,6 +21,7 @@ mod problems;
 mod produce_faults;
 mod publishing;
 mod redis_faults;
+mod redrive;
 mod refusals;
 mod reservations;
 mod rush;

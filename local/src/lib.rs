@@ -4,7 +4,8 @@
 //! - [`system`]: everything put together.
 //! - [`servers`]: Redis, Kafka and DynamoDB, embedded or real. [`gateway`], [`jwt`]: what stands in for API Gateway.
 //!   [`event_source`]: what stands in for Lambda's event source mapping.
-//! - [`client`]: talks to the API. [`outcomes`]: hears what became of requests. [`rush`]: an on-sale. [`config`]: what is fixed for development.
+//! - [`client`]: talks to the API. [`outcomes`]: hears what became of requests. [`rush`]: an on-sale. [`redrive`]: looks at
+//!   and replays what could not be handled. [`config`]: what is fixed for development.
 
 pub mod client;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod event_source;
 pub mod gateway;
 pub mod jwt;
 pub mod outcomes;
+pub mod redrive;
 pub mod rush;
 pub mod servers;
 pub mod system;

@@ -1,16 +1,19 @@
-//! The local system's commands: `serve`, `token`, `rush`.
+//! The local system's commands: `serve`, `token`, `rush`, `redrive`.
 
 mod serve;
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use local::client::ApiClient;
+use local::config::of_functions;
+use local::redrive;
 use local::rush::{self, RushSettings};
 use local::servers::ServerSet;
 use local::system::{System, token};
+use scheduled_jobs::redrive::order::{Action, Asked, EntryId, Topic};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -63,6 +66,87 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Look at what could not be handled, and replay it.
+    Redrive {
+        /// The environment of the functions, as `serve --env-file` writes it; without it, this process' own.
+        #[arg(long, global = true)]
+        env_file: Option<PathBuf>,
+        #[command(subcommand)]
+        what: Option<Redrive>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Redrive {
+    /// Show what there is (the default).
+    List {
+        /// In one of the topics only.
+        #[arg(long, value_enum)]
+        topic: Option<FailureTopic>,
+        /// Begin behind this entry.
+        #[arg(long)]
+        after: Option<EntryId>,
+        /// Most entries.
+        #[arg(long)]
+        limit: Option<usize>,
+    },
+    /// Show all of one entry, `<topic>-<partition>@<offset>`.
+    Show {
+        /// Which.
+        entry: EntryId,
+    },
+    /// Produce again what entries keep, to the topic of requests.
+    Replay {
+        /// Which entries.
+        #[arg(required_unless_present = "all", conflicts_with_all = ["all", "topic", "from_start", "limit"])]
+        entries: Vec<EntryId>,
+        /// All that no earlier run has passed.
+        #[arg(long)]
+        all: bool,
+        /// Of one of the topics only.
+        #[arg(long, value_enum)]
+        topic: Option<FailureTopic>,
+        /// Whatever earlier runs have passed.
+        #[arg(long)]
+        from_start: bool,
+        /// Most entries in this run.
+        #[arg(long)]
+        limit: Option<usize>,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FailureTopic {
+    Dlq,
+    Failed,
+}
+
+impl From<FailureTopic> for Topic {
+    fn from(topic: FailureTopic) -> Self {
+        match topic {
+            FailureTopic::Dlq => Topic::Dlq,
+            FailureTopic::Failed => Topic::Failed,
+        }
+    }
+}
+
+impl From<Redrive> for Asked {
+    fn from(what: Redrive) -> Self {
+        let none = Self::default();
+        match what {
+            Redrive::List { topic, after, limit } => {
+                Self { action: Action::List, topic: topic.map(Topic::from), after, limit, ..none }
+            }
+            Redrive::Show { entry } => Self { action: Action::Show, entry: Some(entry), ..none },
+            Redrive::Replay { entries, all, topic, from_start, limit, dry_run } => {
+                let topic = topic.map(Topic::from);
+                Self { action: Action::Replay, entries, all, topic, from_start, limit, dry_run, ..none }
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -90,6 +174,9 @@ async fn main() -> ExitCode {
             serve::serve(set, port, env_file, &event).await
         }
         Command::Token { customer, scope } => print_token(&customer, &scope),
+        Command::Redrive { env_file, what } => {
+            redrive_by_hand(env_file.as_deref(), what.map(Asked::from).unwrap_or_default()).await
+        }
         Command::Rush { customers, seats, url, seed } => hold_rush(customers, seats, url, seed).await,
     };
     done.unwrap_or_else(|error| {
@@ -102,6 +189,12 @@ fn print_token(customer: &str, scopes: &[String]) -> Result<ExitCode, Failure> {
     let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
     println!("{}", token(customer, &scopes)?);
     Ok(ExitCode::SUCCESS)
+}
+
+async fn redrive_by_hand(env_file: Option<&Path>, asked: Asked) -> Result<ExitCode, Failure> {
+    let done = redrive::run(&of_functions(env_file)?, asked).await?;
+    println!("{}", redrive::table(&done));
+    Ok(if redrive::is_complete(&done) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn hold_rush(

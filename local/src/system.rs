@@ -141,8 +141,8 @@ impl System {
         let lookup: HashMap<&str, String> = environment.iter().cloned().collect();
         let config = Config::read(|name| lookup.get(name).cloned())?;
         let topics = config.kafka.topics.clone();
-        let failed = format!("{}-failed", topics.requests);
-        let named = [&topics.requests, &topics.outcomes, &topics.dlq, &failed].map(|name| (name.as_str(), PARTITIONS));
+        let named = [&topics.requests, &topics.outcomes, &topics.dlq, &topics.failed];
+        let named = named.map(|name| (name.as_str(), PARTITIONS));
         let table = Table::new(&config.table).await;
         let topics_created = async { servers.create_topics(&named).await.map_err(SystemError::from) };
         let table_created = async { table.create().await.map_err(SystemError::from) };
@@ -167,14 +167,14 @@ impl System {
         };
         let persist = Persist::new(&config, Redis::connect(&config.redis_url, 2).await?, persist_table, plain);
         let mut source = EventSourceSettings::new(servers.kafka_bootstrap(), &topics.requests);
-        source.on_failure_destination = Some(format!("kafka://{failed}"));
+        source.on_failure_destination = Some(format!("kafka://{}", topics.failed));
         if let Some(shape) = settings.shape_source {
             shape(&mut source);
         }
         let timeout = source.invocation_timeout;
         let event_source = EventSource::start(source, handler(persist, timeout)).await?;
 
-        let jobs = Jobs::new(Redis::connect(&config.redis_url, 1).await?, table);
+        let jobs = Jobs::new(&config, Redis::connect(&config.redis_url, 1).await?, table);
         let ticker = settings.ticking.then(|| tokio::spawn(tick(jobs.clone())));
         let client = ApiClient::new(&format!("http://{}", gateway.addr()))?;
         Ok(Self { servers, environment, config, gateway, event_source, jobs, ticker, client })
@@ -302,6 +302,7 @@ fn environment(servers: &Servers, redis_url: String, namespace: &str) -> Vec<(&'
         ("REQUESTS_TOPIC", named("reservation-requests")),
         ("OUTCOMES_TOPIC", named("reservation-outcomes")),
         ("DLQ_TOPIC", named("reservation-requests-dlq")),
+        ("FAILED_TOPIC", named("reservation-requests-failed")),
         ("MIN_HOLD_SECONDS", "1".to_owned()),
     ]
 }

@@ -32,6 +32,8 @@ pub struct Topics {
     pub outcomes: String,
     /// What can never be handled.
     pub dlq: String,
+    /// What the event source gave up, in Lambda's own envelope.
+    pub failed: String,
 }
 
 /// What every function is told.
@@ -78,6 +80,7 @@ impl Config {
             requests: required("REQUESTS_TOPIC"),
             outcomes: required("OUTCOMES_TOPIC"),
             dlq: required("DLQ_TOPIC"),
+            failed: required("FAILED_TOPIC"),
         };
         let bootstrap_servers = lookup("KAFKA_BOOTSTRAP_SERVERS");
         let cluster_arn = lookup("MSK_CLUSTER_ARN");
@@ -120,12 +123,13 @@ impl Config {
 mod tests {
     use super::*;
 
-    const COMPLETE: [(&str, &str); 6] = [
+    const COMPLETE: [(&str, &str); 7] = [
         ("TABLE_NAME", "tickets"),
         ("REDIS_URL", "redis://127.0.0.1:1"),
         ("REQUESTS_TOPIC", "requests"),
         ("OUTCOMES_TOPIC", "outcomes"),
         ("DLQ_TOPIC", "dlq"),
+        ("FAILED_TOPIC", "failed"),
         ("MSK_CLUSTER_ARN", "arn:aws:kafka:eu-central-1:123456789012:cluster/tickets/uuid"),
     ];
 
@@ -142,6 +146,7 @@ mod tests {
             "REDIS_URL",
             "REQUESTS_TOPIC",
             "DLQ_TOPIC",
+            "FAILED_TOPIC",
             "MSK_CLUSTER_ARN",
             "KAFKA_SECURITY",
             "REDIS_CONNECTIONS",

@@ -1,7 +1,8 @@
 //! What two or more of the functions need: the nouns, the wire format, and the adapters to Redis, Kafka and DynamoDB.
 //!
 //! - [`domain`]: pure values and rules.
-//! - [`message`]: what travels through Kafka.
+//! - [`message`]: what travels through Kafka. [`trigger`]: how Lambda hands a record of it over. [`dead_letter`]: what a
+//!   record that could not be handled says besides its bytes.
 //! - [`aws`]: its shared configuration.
 //! - [`config`]: what a function is told. [`clock`]: its own time, which decides nothing.
 //! - [`redis`]: says no early. [`kafka`]: remembers. [`dynamodb`]: decides.
@@ -11,6 +12,7 @@
 pub mod aws;
 pub mod clock;
 pub mod config;
+pub mod dead_letter;
 pub mod domain;
 pub mod dynamodb;
 pub mod kafka;
@@ -19,3 +21,4 @@ pub mod message;
 pub mod redis;
 pub mod stores;
 pub mod telemetry;
+pub mod trigger;

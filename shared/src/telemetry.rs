@@ -37,11 +37,32 @@ pub const DEAD_LETTERS: &str = "DeadLetters";
 /// Difference between Redis' clock and the jobs' own, in ms.
 pub const CLOCK_DIFFERENCE_MS: &str = "ClockDifferenceMs";
 
+/// Time until a lock was taken, in ms.
+pub const LOCK_WAIT_MS: &str = "LockWaitMs";
+/// Time from taking a lock to giving it back, in ms.
+pub const LOCK_HOLD_MS: &str = "LockHoldMs";
+/// Locks that others had when they were asked for.
+pub const LOCK_CONTENDED: &str = "LockContended";
+/// Looks of those who wait for a lock, by what made them look (`By`: bell, poll, spin).
+pub const LOCK_WAKES: &str = "LockWakes";
+/// Leases prolonged by a watchdog.
+pub const LOCK_RENEWALS: &str = "LockRenewals";
+/// Locks a watchdog has lost ([`REASON`]).
+pub const LOCK_LOST: &str = "LockLost";
+
+const LOCK_COUNTERS: [&str; 4] = [LOCK_CONTENDED, LOCK_WAKES, LOCK_RENEWALS, LOCK_LOST];
+const LOCK_TIMES: [&str; 2] = [LOCK_WAIT_MS, LOCK_HOLD_MS];
+
 const COUNTERS: [&str; 8] =
     [COLD_STARTS, ACCEPTED, REFUSED, PRODUCES_IN_DOUBT, CLAIMS_GIVEN_BACK, REDELIVERED, LATE_REJECTIONS, DEAD_LETTERS];
 const TIMES: [&str; 4] = [OUTCOME_LATENCY_MS, CONSUMER_LAG_MS, UNDECIDED_MS, CLOCK_DIFFERENCE_MS];
 
-/// Every metric there is.
+/// Every metric of the general lock.
+pub fn lock_metrics() -> impl Iterator<Item = &'static str> {
+    LOCK_COUNTERS.into_iter().chain(LOCK_TIMES)
+}
+
+/// Every metric of the functions.
 pub fn metrics() -> impl Iterator<Item = &'static str> {
     COUNTERS.into_iter().chain(TIMES)
 }
@@ -77,10 +98,10 @@ impl Telemetry {
 
 /// Says in what each metric counts.
 fn describe() {
-    for metric in COUNTERS {
+    for metric in COUNTERS.into_iter().chain(LOCK_COUNTERS) {
         describe_counter!(metric, Unit::Count, "");
     }
-    for metric in TIMES {
+    for metric in TIMES.into_iter().chain(LOCK_TIMES) {
         describe_histogram!(metric, Unit::Milliseconds, "");
     }
 }

@@ -175,6 +175,11 @@ fn settings(wishes: Wishes) -> SystemSettings {
     }
 }
 
+/// Sends a signal (`-STOP`, `-CONT`, `-KILL`) to a server of the test's own.
+pub fn signal(name: &str, pid: u32) {
+    assert!(std::process::Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
+}
+
 /// Waits until `look` brings something, for [`PATIENCE`] at most; `what` says what was waited for.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let until = Instant::now() + PATIENCE;

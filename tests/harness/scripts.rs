@@ -23,7 +23,7 @@ use super::redis;
 /// A Redis of one test's own and everything the product does with it.
 pub struct Scripts {
     /// The server; dropping it kills it.
-    _server: servers::Redis,
+    server: servers::Redis,
     /// The product's connections.
     pub redis: Redis,
     /// Claims.
@@ -39,6 +39,11 @@ pub struct Scripts {
 }
 
 impl Scripts {
+    /// Where the server answers.
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
     /// Starts an empty Redis.
     pub async fn start() -> Self {
         let server = servers::Redis::start().await.unwrap();
@@ -49,7 +54,7 @@ impl Scripts {
             truths: Truths::new(redis.clone()),
             loading: Loading::new(redis.clone()),
             maps: SeatMaps::new(redis.clone()),
-            _server: server,
+            server,
             redis,
             raw,
         }

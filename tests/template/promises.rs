@@ -114,7 +114,7 @@ pub fn kafka(stack: &Stack) -> Vec<String> {
         }
     }
     // What the functions are told they are called.
-    for variable in ["REQUESTS_TOPIC", "OUTCOMES_TOPIC", "DLQ_TOPIC"] {
+    for variable in ["REQUESTS_TOPIC", "OUTCOMES_TOPIC", "DLQ_TOPIC", "FAILED_TOPIC"] {
         let told = stack.globals(&format!("/Function/Environment/Variables/{variable}"));
         if !topics.iter().any(|(_, name)| told == name) {
             findings.push(format!("{variable} is {told}, which is no topic of ours"));

@@ -12,7 +12,7 @@ use shared::domain::event::{Event, Section};
 use shared::dynamodb::StoreError;
 use shared::dynamodb::events::Events;
 use shared::dynamodb::reservations::Repository;
-use shared::lock::Lock;
+use shared::lock::{AcquireError, Lock};
 use shared::redis::loading::{Loading, Step};
 use shared::redis::{Redis, RedisError, keys};
 
@@ -54,6 +54,15 @@ pub enum Cold {
     /// The load that was waited for failed.
     #[error("the load failed")]
     Failed(#[source] Arc<Cold>),
+}
+
+impl From<AcquireError> for Cold {
+    fn from(error: AcquireError) -> Self {
+        match error {
+            AcquireError::Unavailable(error) => Self::Redis(error),
+            AcquireError::Taken | AcquireError::TooLate | AcquireError::NoKeys => Self::Busy,
+        }
+    }
 }
 
 /// Loads sections. Cheap to clone; clones share what is under way.
@@ -99,7 +108,7 @@ impl Warmer {
     /// One load among all processes.
     async fn load(&self, event: &Event, section: &Section) -> Result<(), Cold> {
         let name = keys::lock(&event.id, &format!("load:{}", section.id));
-        let guard = self.lock.acquire(&[name], WAIT, LEASE).await?.ok_or(Cold::Busy)?;
+        let guard = self.lock.acquire(&[name], WAIT, LEASE).await?;
         let loaded = self.load_under_lock(event, section).await;
         guard.release().await;
         loaded

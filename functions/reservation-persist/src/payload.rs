@@ -2,11 +2,10 @@
 //! `{"eventSource":"aws:kafka","records":{"<topic>-<n>":[{"topic","partition","offset","timestamp","key","value",…}]}}`,
 //! key and value in base64 (AWS Lambda Developer Guide, "Using Lambda with Amazon MSK").
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::Value;
 use shared::message::{Malformed, Request};
+use shared::trigger::{self, Undecodable};
 
 /// The payload as a whole is no Kafka event: nothing in it can be acknowledged or reported one by one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +36,10 @@ pub struct Record {
     pub key: Option<Bytes>,
     /// The value's bytes; for a record that cannot be decoded, its JSON.
     pub value: Option<Bytes>,
+    /// Its headers, as far as they can be read.
+    pub headers: Vec<(String, Bytes)>,
+    /// When it was produced, in milliseconds since the epoch.
+    pub timestamp_ms: Option<i64>,
     /// The request it carries, or why it carries none.
     pub request: Result<Request, Poison>,
 }
@@ -44,12 +47,9 @@ pub struct Record {
 /// Why a record can never be handled. Each has a stable name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Poison {
-    /// Not a record of this shape.
-    #[error("the record has no {0}")]
-    Record(&'static str),
-    /// Key or value is no base64.
-    #[error("the record's {0} is no base64")]
-    Base64(&'static str),
+    /// Its bytes cannot be had from its JSON.
+    #[error(transparent)]
+    Undecodable(#[from] Undecodable),
     /// Not a request.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -65,8 +65,7 @@ impl Poison {
     /// The stable name.
     pub fn reason(&self) -> &'static str {
         match self {
-            Poison::Record(_) => "record",
-            Poison::Base64(_) => "base64",
+            Poison::Undecodable(undecodable) => undecodable.reason(),
             Poison::Malformed(malformed) => malformed.reason(),
             Poison::Panic => "panic",
             Poison::Refused => "refused",
@@ -91,33 +90,16 @@ pub fn decode(payload: &Value) -> Result<Vec<Record>, NotKafka> {
 }
 
 fn decode_record(partition: &str, record: &Value) -> Record {
-    let offset = record.get("offset").and_then(Value::as_i64);
-    let place = Place { partition: partition.to_owned(), offset: offset.unwrap_or(-1) };
-    let decoded = match (offset, decode_bytes(record, "key"), decode_bytes(record, "value")) {
-        (None, _, _) => Err(Poison::Record("offset")),
-        (_, Err(poison), _) | (_, _, Err(poison)) => Err(poison),
-        (Some(_), Ok(key), Ok(value)) => Ok((key, value)),
-    };
-    match decoded {
+    let place = Place { partition: partition.to_owned(), offset: trigger::offset(record).unwrap_or(-1) };
+    let (key, value, request) = match trigger::key_and_value(record) {
         Ok((key, value)) => {
             let request = Request::read(key.as_deref(), value.as_deref()).map_err(Poison::from);
-            Record { place, key, value, request }
+            (key, value, request)
         }
-        Err(poison) => {
-            let raw = Some(Bytes::from(record.to_string()));
-            Record { place, key: None, value: raw, request: Err(poison) }
-        }
-    }
-}
-
-fn decode_bytes(record: &Value, field: &'static str) -> Result<Option<Bytes>, Poison> {
-    match record.get(field) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => {
-            STANDARD.decode(text).map(|bytes| Some(Bytes::from(bytes))).map_err(|_| Poison::Base64(field))
-        }
-        Some(_) => Err(Poison::Base64(field)),
-    }
+        Err(undecodable) => (None, Some(Bytes::from(record.to_string())), Err(undecodable.into())),
+    };
+    let (headers, timestamp_ms) = (trigger::headers(record), trigger::timestamp_ms(record));
+    Record { place, key, value, headers, timestamp_ms, request }
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
-//! The scheduled function: EventBridge Scheduler names a job, and one run of it is done, before the deadline.
+//! The scheduled function: EventBridge Scheduler, or an administrator, names a job, and one run of it is done, before the
+//! deadline.
 //!
 //! - [`expire`]: ends holds that have run out.
 //! - [`heal`]: tells Redis what a change announced there has come to, where its maker did not.
+//! - [`redrive`]: replays what could not be handled; by hand, for a person decides what and when.
 
 mod expire;
 mod heal;
+pub mod redrive;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::config::Config;
+use shared::config::{Config, KafkaConfig};
 use shared::dynamodb::events::Events;
 use shared::dynamodb::reservations::Repository;
 use shared::dynamodb::{StoreError, Table};
@@ -19,15 +22,20 @@ use tokio::time::Instant;
 
 pub use expire::Expired;
 pub use heal::Healed;
+use redrive::order::Order;
+use redrive::report::Redriven;
+use redrive::{Redrive, RedriveError};
 
 /// What the scheduler sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "job", rename_all = "snake_case")]
 pub enum Job {
     /// End holds that have run out.
     Expire,
     /// Tell Redis of changes whose makers did not.
     Heal,
+    /// List, show or replay what could not be handled.
+    Redrive(Order),
 }
 
 /// What a run did.
@@ -38,6 +46,8 @@ pub enum Report {
     Expire(Expired),
     /// Of `heal`.
     Heal(Healed),
+    /// Of `redrive`.
+    Redrive(Redriven),
 }
 
 /// Why a run was not done.
@@ -49,13 +59,19 @@ pub enum JobError {
     /// The table gave no usable answer. The next run goes on.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The redrive was not done.
+    #[error(transparent)]
+    Redrive(#[from] RedriveError),
 }
 
 impl From<JobError> for lambda_runtime::Diagnostic {
     fn from(error: JobError) -> Self {
         let error_type = match &error {
             JobError::NoSuchJob(_) => "NoSuchJob",
-            JobError::Store(_) => "Store",
+            JobError::Store(_) | JobError::Redrive(RedriveError::Store(_)) => "Store",
+            JobError::Redrive(RedriveError::Order(_)) => "NoSuchOrder",
+            JobError::Redrive(RedriveError::Gone(_)) => "NoSuchEntry",
+            JobError::Redrive(RedriveError::Discover(_) | RedriveError::Read(_)) => "Kafka",
         };
         Self { error_type: error_type.into(), error_message: error.to_string() }
     }
@@ -69,6 +85,8 @@ pub struct Jobs {
     redis: Redis,
     moving: Moving,
     truths: Truths,
+    table: Table,
+    kafka: KafkaConfig,
 }
 
 impl Jobs {
@@ -79,17 +97,19 @@ impl Jobs {
     pub async fn connect(config: &Config) -> Result<Self, lambda_runtime::Error> {
         let (redis, table) =
             tokio::join!(Redis::connect(&config.redis_url, config.redis_connections), Table::new(&config.table));
-        Ok(Self::new(redis?, table))
+        Ok(Self::new(config, redis?, table))
     }
 
     /// Puts the function together from connections the caller has opened.
-    pub fn new(redis: Redis, table: Table) -> Self {
+    pub fn new(config: &Config, redis: Redis, table: Table) -> Self {
         Self {
             repository: Repository::new(table.clone()),
-            events: Events::new(table),
+            events: Events::new(table.clone()),
             moving: Moving::new(redis.clone()),
             truths: Truths::new(redis.clone()),
             redis,
+            table,
+            kafka: config.kafka.clone(),
         }
     }
 }
@@ -104,7 +124,19 @@ pub async fn run_job(jobs: &Jobs, payload: Value, wall_ms: i64, deadline: Instan
         // Boxed: the compiler cannot lay out the whole depth of it in one piece.
         Job::Expire => Report::Expire(Box::pin(expire::expire(jobs, wall_ms, deadline)).await?),
         Job::Heal => Report::Heal(Box::pin(heal::heal(jobs, deadline)).await?),
+        Job::Redrive(order) => Report::Redrive(Box::pin(redrive(jobs, order, deadline)).await?),
     };
-    tracing::info!(?report, "job done");
+    match &report {
+        Report::Redrive(redriven) => tracing::info!(report = redriven.summary(), "redrive done"),
+        report => tracing::info!(?report, "job done"),
+    }
     Ok(report)
+}
+
+/// Connects for this run alone: it is rare, and no other job has any use for Kafka.
+async fn redrive(jobs: &Jobs, order: Order, deadline: Instant) -> Result<Redriven, RedriveError> {
+    let mut redrive = Redrive::open(&jobs.kafka, jobs.table.clone()).await?;
+    let done = redrive.run(order, deadline).await;
+    redrive.close().await;
+    done
 }

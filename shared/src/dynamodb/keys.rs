@@ -92,6 +92,11 @@ pub fn reservation_id(pk: &str) -> Result<ReservationId, Invalid> {
     ReservationId::parse(pk.strip_prefix("RES#").unwrap_or_default())
 }
 
+/// What a job remembers between its runs, of one scope.
+pub fn job(job: &str, scope: &str) -> String {
+    format!("JOB#{job}#{scope}")
+}
+
 /// The shard of a reservation.
 pub fn shard(id: &ReservationId) -> char {
     id.uuid().chars().next().unwrap_or('0')

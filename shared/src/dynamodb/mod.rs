@@ -4,11 +4,12 @@
 //! - [`rows`]: what is stored of a reservation and of a taken seat.
 //! - [`reservations`]: hold, reject. [`changes`]: confirm, extend, end, rebook. [`blocks`]: seats taken off sale.
 //! - [`reads`]: everything read of reservations.
-//! - [`events`]: publish, read, list.
+//! - [`events`]: publish, read, list. [`job_states`]: what a job remembers between its runs.
 
 pub mod blocks;
 pub mod changes;
 pub mod events;
+pub mod job_states;
 pub mod keys;
 pub mod reads;
 pub mod removing;

@@ -60,6 +60,14 @@ pub async fn discover(client: &Client, cluster_arn: &str) -> Result<String, Disc
 /// # Errors
 /// [`DiscoverError`], where the brokers have to be asked for.
 pub async fn open(config: &KafkaConfig) -> Result<KrafkaLog, DiscoverError> {
+    settings(config).await.map(KrafkaLog::new)
+}
+
+/// How the brokers a function is configured for are reached.
+///
+/// # Errors
+/// [`DiscoverError`], where they have to be asked for.
+pub async fn settings(config: &KafkaConfig) -> Result<KafkaSettings, DiscoverError> {
     let cluster_arn = config.cluster_arn.as_deref().unwrap_or_default();
     let servers = match &config.bootstrap_servers {
         Some(servers) => servers.clone(),
@@ -75,7 +83,7 @@ pub async fn open(config: &KafkaConfig) -> Result<KrafkaLog, DiscoverError> {
     } else {
         Security::Plaintext
     };
-    Ok(KrafkaLog::new(KafkaSettings::new(servers, security)))
+    Ok(KafkaSettings::new(servers, security))
 }
 
 #[cfg(test)]

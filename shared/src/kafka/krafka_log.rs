@@ -1,4 +1,4 @@
-//! The request log on Apache Kafka or MSK, through krafka. Nothing else names that library.
+//! The request log on Apache Kafka or MSK, through krafka.
 //!
 //! What makes a failure definite was read in its source: `Producer::enqueue` queues a record at one synchronous point, after its last
 //! await, and returns a handle exactly then. So an error of `enqueue`, or a time-out around it, happened before any batch held the record;
@@ -84,6 +84,16 @@ pub enum Security {
     },
 }
 
+impl Security {
+    /// What a connection authenticates with.
+    pub(super) fn auth(&self) -> Option<AuthConfig> {
+        match self {
+            Self::Plaintext => None,
+            Self::MskIam { region } => Some(msk_iam(region.clone())),
+        }
+    }
+}
+
 /// The request log on Kafka: one idempotent producer, acks = all, shared by every produce of the process.
 pub struct KrafkaLog {
     settings: KafkaSettings,
@@ -96,10 +106,7 @@ impl KrafkaLog {
     /// A log that has not connected yet. Performs no I/O.
     #[must_use]
     pub fn new(settings: KafkaSettings) -> Self {
-        let auth = match &settings.security {
-            Security::Plaintext => None,
-            Security::MskIam { region } => Some(msk_iam(region.clone())),
-        };
+        let auth = settings.security.auth();
         Self { settings, auth, producer: Mutex::new(None) }
     }
 

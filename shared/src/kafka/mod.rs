@@ -2,13 +2,16 @@
 //!
 //! # Layout
 //! - this file: the message, the trait and its error contract, free of any client library
-//! - [`krafka_log`]: the one adapter, the only file that names the client library
+//! - [`krafka_log`]: the adapter that produces; [`krafka_reader`]: the one that looks back. Nothing else names the client library
 //! - [`bootstrap`]: the brokers' addresses, asked of MSK's control plane
 
 pub mod bootstrap;
 pub mod krafka_log;
 #[cfg(test)]
 mod krafka_log_tests;
+pub mod krafka_reader;
+#[cfg(test)]
+mod krafka_reader_tests;
 
 use std::error::Error;
 
@@ -16,6 +19,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 pub use krafka_log::{KafkaSettings, KrafkaLog, Security};
+pub use krafka_reader::{KrafkaReader, ReadError};
 
 /// Largest message taken, in bytes as [`Message::size`] counts them.
 ///
@@ -55,6 +59,32 @@ pub struct Position {
     pub partition: i32,
     /// Offset inside the partition, from 0; -1 where the broker only said that it already had the message.
     pub offset: i64,
+}
+
+/// A message as it stands in a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its offset.
+    pub offset: i64,
+    /// When it was produced, or appended, in milliseconds since the epoch; the topic decides which.
+    pub timestamp_ms: Option<i64>,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<Bytes>,
+    /// Its headers, in order; one without a value has an empty one.
+    pub headers: Vec<(String, Bytes)>,
+}
+
+/// What a partition retains: the offsets from `start` up to, and without, `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// Which partition.
+    pub partition: i32,
+    /// The first offset that is still there.
+    pub start: i64,
+    /// The offset the next message will get.
+    pub end: i64,
 }
 
 /// What lies below a failed produce, for the log.

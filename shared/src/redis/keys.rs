@@ -15,7 +15,9 @@
 //! | `t1:{e}:s:<section>:ends` | sorted set | general sections only: number → end of its claim (ms) |
 //! | `t1:{e}:r:<uuid>` | string | three lines: attempts, what is told (JSON; empty = nothing yet), message; lives a day. A hash of the three weighs half as much again |
 //! | `t1:{e}:c:<customer>` | hash | uuid → `<expiry in ms, 0 = for good>:<number of seats>:<c(laimed), h(eld), s(old)>:<seat ids>`; `@rate` → `<minute>:<claims>` |
-//! | `t1:{e}:lock:<name>` | string | the general lock |
+//! | `t1:{e}:lock:<name>` | string | the general lock: its holder's token |
+//! | `t1:{e}:lock:<name>:waiters`, `:seen` | sorted sets | `<channel> <token>` → when a waiter came, and was last seen (ms) |
+//! | `t1:{e}:lock:<name>:fence` | counter | how often it was taken |
 
 use crate::domain::ids::{CustomerId, EventId, ReservationId};
 
@@ -92,6 +94,16 @@ pub fn customer(event: &EventId, customer: &CustomerId) -> String {
 /// A lock within the event's slot.
 pub fn lock(event: &EventId, name: &str) -> String {
     key(event, &format!("lock:{name}"))
+}
+
+/// What a lock consists of: itself, who waits for it, when each was last seen, and its fencing counter.
+pub fn parts_of_lock(lock: &str) -> [String; 4] {
+    ["", ":waiters", ":seen", ":fence"].map(|part| format!("{lock}{part}"))
+}
+
+/// The channel on which waiters of a process are woken.
+pub fn lock_bell(process: &str) -> String {
+    format!("{PREFIX}lock-bell:{process}")
 }
 
 #[cfg(test)]

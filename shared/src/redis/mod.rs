@@ -180,7 +180,7 @@ impl Redis {
     }
 }
 
-async fn within_deadline<T>(answer: impl Future<Output = Result<T, FredError>>) -> Result<T, RedisError> {
+pub(crate) async fn within_deadline<T>(answer: impl Future<Output = Result<T, FredError>>) -> Result<T, RedisError> {
     match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) if *error.kind() == ErrorKind::Timeout => Err(RedisError::TimedOut),

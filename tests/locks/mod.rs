@@ -1,9 +1,17 @@
-//! The general lock, on a real Redis: one holder a key, all keys or none, and an end by release or by its lease.
+//! The general lock, on real Redis servers: one holder a key, all keys or none, and an end by release or by its lease.
+//!
+//! [`waiting`]: who waits and is woken. [`holding`]: how long a lock is held, and how its holder learns that it is not.
+//! [`quorum`]: several servers, some of them dead or frozen. [`dropped`]: futures dropped wherever they wait.
+
+mod dropped;
+mod holding;
+mod quorum;
+mod waiting;
 
 use std::time::Duration;
 
 use shared::domain::ids::EventId;
-use shared::lock::{Guard, Lock, Released};
+use shared::lock::{AcquireError, Guard, Lock, Released};
 use shared::redis::keys;
 
 use crate::harness::eventually;
@@ -13,7 +21,6 @@ use crate::harness::scripts::Scripts;
 const LONG: Duration = Duration::from_secs(600);
 /// A lease that is seen to end.
 const SHORT: Duration = Duration::from_millis(50);
-const NO_WAIT: Duration = Duration::ZERO;
 
 fn names<const N: usize>(names: [&str; N]) -> Vec<String> {
     let event = EventId::parse("hall").unwrap();
@@ -27,13 +34,14 @@ async fn locks() -> (Scripts, Lock) {
 }
 
 async fn take(lock: &Lock, keys: &[String], lease: Duration) -> Guard {
-    lock.acquire(keys, NO_WAIT, lease).await.unwrap().unwrap()
+    lock.try_acquire(keys, lease).await.unwrap()
 }
 
 async fn is_taken(lock: &Lock, keys: &[String]) -> bool {
-    match lock.acquire(keys, NO_WAIT, LONG).await.unwrap() {
-        None => true,
-        Some(guard) => {
+    match lock.try_acquire(keys, LONG).await {
+        Err(AcquireError::Taken) => true,
+        Err(error) => panic!("{error}"),
+        Ok(guard) => {
             assert_eq!(guard.release().await, Released::Released);
             false
         }
@@ -60,7 +68,7 @@ async fn of_a_crowd_one_at_a_time_is_inside() {
     let (scripts, lock) = locks().await;
     let inside = keys::lock(&EventId::parse("hall").unwrap(), "inside");
     let crowd = (0..8).map(|_| async {
-        let guard = lock.acquire(&names(["a"]), Duration::from_secs(20), LONG).await.unwrap().unwrap();
+        let guard = lock.acquire(&names(["a"]), Duration::from_secs(20), LONG).await.unwrap();
         let others = scripts.command::<i64>(&["INCR", &inside]).await - 1;
         scripts.command::<i64>(&["DECR", &inside]).await;
         assert_eq!(guard.release().await, Released::Released);
@@ -121,11 +129,17 @@ async fn of_several_keys_the_worst_is_reported_and_what_is_still_ours_is_freed()
 async fn an_acquire_whose_answer_was_lost_is_its_own_when_it_asks_again() {
     // What the client does by itself when a connection breaks after the script ran: the same token, once more.
     let scripts = Scripts::start().await;
-    let text = include_str!("../shared/src/lock/acquire.lua");
-    let key = names(["a"]);
+    let text = concat!(
+        include_str!("../../shared/src/lock/scripts/waiters.lua"),
+        include_str!("../../shared/src/lock/scripts/acquire.lua")
+    );
+    let [lock, waiters, seen, fence] = keys::parts_of_lock(&names(["a"])[0]);
     for (token, expected) in [("mine", 1), ("mine", 1), ("another's", 0), ("mine", 1)] {
-        let taken: i64 = scripts.command(&["EVAL", text, "1", &key[0], token, "60000"]).await;
-        assert_eq!(taken, expected, "{token}");
+        let words = ["EVAL", text, "4", &lock, &waiters, &seen, &fence, token, "60000", "", "1000", "0"];
+        let taken: Vec<i64> = scripts.command(&words).await;
+        assert_eq!(taken[0], expected, "{token}");
+        // The one that asked again is the same holder.
+        assert!(taken[0] == 0 || taken[1] == 1, "{taken:?}");
     }
 }
 

@@ -1,0 +1,80 @@
+//! How a waiter hears that a lock is free: one subscription a process and server, whatever the number of locks and waiters.
+//! The releasing script rings for one waiter, on the channel of its process.
+
+use std::future::pending;
+
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use tokio::sync::OnceCell;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::redis::{Redis, RedisError, keys, within_deadline};
+
+/// One process' ear at one server.
+pub(super) struct Ear {
+    redis: Redis,
+    channel: String,
+    client: OnceCell<Client>,
+}
+
+impl Ear {
+    pub(super) fn new(redis: Redis) -> Self {
+        let channel = keys::lock_bell(&uuid::Uuid::new_v4().simple().to_string());
+        Self { redis, channel, client: OnceCell::new() }
+    }
+
+    /// The name under which a waiter with this token is woken.
+    pub(super) fn waiter(&self, token: &str) -> String {
+        format!("{} {token}", self.channel)
+    }
+
+    /// Begins to listen. Whoever asks for the lock again after this misses no bell.
+    pub(super) async fn listen(&self) -> Result<Heard, RedisError> {
+        let client = self
+            .client
+            .get_or_try_init(|| async {
+                let client = self.redis.another()?;
+                // The task it runs in lives as long as the client; how the first attempt went is told by what is sent.
+                drop(client.connect());
+                Ok::<_, RedisError>(client)
+            })
+            .await?;
+        let heard = Heard { bells: client.message_rx(), connections: client.reconnect_rx(), client: client.clone() };
+        // Each time: the connection may have been another since the last waiter, and subscriptions end with it.
+        within_deadline(client.subscribe(self.channel.as_str())).await?;
+        Ok(heard)
+    }
+}
+
+/// What one waiter hears, from when it began to listen.
+pub(super) struct Heard {
+    bells: tokio::sync::broadcast::Receiver<fred::types::Message>,
+    connections: tokio::sync::broadcast::Receiver<fred::types::config::Server>,
+    client: Client,
+}
+
+impl Heard {
+    /// Ends when the bell was rung for this token, or may have been unheard: after a new connection, or in a crowd.
+    pub(super) async fn rung(&mut self, ear: &Ear, token: &str) {
+        loop {
+            tokio::select! {
+                bell = self.bells.recv() => match bell {
+                    Ok(bell) if bell.value.as_str().as_deref() == Some(token) => return,
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => return,
+                    Err(RecvError::Closed) => pending().await,
+                },
+                connected = self.connections.recv() => {
+                    if connected.is_err() {
+                        pending::<()>().await;
+                    }
+                    // Subscriptions end with their connection.
+                    if let Err(error) = within_deadline(self.client.subscribe(ear.channel.as_str())).await {
+                        tracing::debug!(error = &error as &dyn std::error::Error, "deaf until reconnected");
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+-- Takes all locks or none. Asked again with the same token it says yes again: the first answer may have been lost.
+--
+-- KEYS  per lock: itself, waiters, seen, fence
+-- ARGV  1 token, 2 lease_ms, 3 the waiter that is noted where a lock is taken ('' = nobody waits), 4 WAITER_MS
+--       5 whether who waits longer comes first (1 | 0)
+-- Returns 1 and the fencing counter of the first lock, or 0 and how long the lock in the way may still be held, in ms.
+local token, lease, waiter, waiter_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+for at = 1, #KEYS, 4 do
+  local owner = redis.call('GET', KEYS[at])
+  local first = ARGV[5] == '1' and not owner and first_waiter(KEYS[at + 1], KEYS[at + 2], waiter_ms)
+  if (owner and owner ~= token) or (first and first ~= waiter) then
+    if waiter ~= '' then
+      redis.call('ZADD', KEYS[at + 1], 'NX', now, waiter)
+      redis.call('ZADD', KEYS[at + 2], now, waiter)
+      for _, key in ipairs({ KEYS[at + 1], KEYS[at + 2] }) do redis.call('PEXPIRE', key, 10 * waiter_ms) end
+    end
+    return { 0, owner and redis.call('PTTL', KEYS[at]) or waiter_ms }
+  end
+end
+local fence
+for at = 1, #KEYS, 4 do
+  local is_new = not redis.call('GET', KEYS[at])
+  redis.call('SET', KEYS[at], token, 'PX', lease)
+  local count = is_new and redis.call('INCR', KEYS[at + 3]) or redis.call('GET', KEYS[at + 3])
+  fence = fence or tonumber(count)
+  if waiter ~= '' then forget(at, waiter) end
+end
+return { 1, fence }
