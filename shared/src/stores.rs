@@ -21,7 +21,7 @@ pub struct Stores {
 /// The configuration is wrong. (A store that is down is none of these: it is met, and answered for, by the first request.)
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Redis' URL.
+    /// Redis' URL, or a server that is set up wrongly.
     #[error("REDIS_URL")]
     Redis(#[from] RedisError),
     /// Where the brokers are.
@@ -45,7 +45,7 @@ impl Stores {
             log.warm_up().await;
             Ok::<_, DiscoverError>(log)
         };
-        let (redis, table, log) = tokio::join!(Redis::connect(&config.redis_url, config.redis_connections), table, log);
+        let (redis, table, log) = tokio::join!(Redis::open(config), table, log);
         Ok(Self { redis: redis?, table, log: Arc::new(log?) })
     }
 }

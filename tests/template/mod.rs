@@ -3,6 +3,7 @@
 
 mod access;
 mod mutations;
+mod permitted;
 mod promises;
 mod reading;
 mod watching;
