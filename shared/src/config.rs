@@ -48,6 +48,8 @@ pub struct Config {
     pub redis_iam: Option<IamUser>,
     /// Connections to Redis a process opens.
     pub redis_connections: usize,
+    /// Independent servers whose majority gives locks; none = locks stand on `redis_url`.
+    pub lock_redis_urls: Vec<String>,
     /// Kafka.
     pub kafka: KafkaConfig,
     /// Shortest hold an event may have, in seconds.
@@ -123,6 +125,9 @@ impl Config {
                 None
             }
         };
+        let lock_urls = lookup("LOCK_REDIS_URLS").unwrap_or_default();
+        let lock_redis_urls = lock_urls.split(',').map(str::trim).filter(|url| !url.is_empty());
+        let lock_redis_urls = lock_redis_urls.map(str::to_owned).collect();
         if !wrong.is_empty() {
             return Err(ConfigError(wrong));
         }
@@ -131,6 +136,7 @@ impl Config {
             redis_url,
             redis_iam,
             redis_connections,
+            lock_redis_urls,
             kafka: KafkaConfig { bootstrap_servers, cluster_arn, msk_iam, topics },
             min_hold_seconds: u32::try_from(min_hold).unwrap_or(u32::MAX),
         })
@@ -193,5 +199,13 @@ mod tests {
         let config = read(&COMPLETE).unwrap();
         assert!(config.kafka.msk_iam);
         assert_eq!((config.redis_connections, config.min_hold_seconds, config.table.endpoint), (1, 60, None));
+        assert_eq!(config.lock_redis_urls, [""; 0]);
+    }
+
+    #[test]
+    fn servers_for_locks_are_named_with_commas_between_them() {
+        let urls = ("LOCK_REDIS_URLS", "redis://a:1, redis://b:2,,redis://c:3");
+        let config = read(&[&COMPLETE[..], &[urls]].concat()).unwrap();
+        assert_eq!(config.lock_redis_urls, ["redis://a:1", "redis://b:2", "redis://c:3"]);
     }
 }

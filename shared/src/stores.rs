@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
+
 use crate::config::Config;
 use crate::dynamodb::Table;
 use crate::kafka::RequestLog;
 use crate::kafka::bootstrap::{self, DiscoverError};
+use crate::lock::Lock;
 use crate::redis::{Redis, RedisError};
 
 /// Connections to all three stores.
 pub struct Stores {
     /// Redis.
     pub redis: Redis,
+    /// Locks, on that or on servers of their own.
+    pub lock: Lock,
     /// The table.
     pub table: Table,
     /// The request log.
@@ -22,7 +27,7 @@ pub struct Stores {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Redis' URL, or a server that is set up wrongly.
-    #[error("REDIS_URL")]
+    #[error("REDIS_URL or LOCK_REDIS_URLS")]
     Redis(#[from] RedisError),
     /// Where the brokers are.
     #[error(transparent)]
@@ -45,7 +50,11 @@ impl Stores {
             log.warm_up().await;
             Ok::<_, DiscoverError>(log)
         };
-        let (redis, table, log) = tokio::join!(Redis::open(config), table, log);
-        Ok(Self { redis: redis?, table, log: Arc::new(log?) })
+        let redis = Redis::open(config);
+        let locks = try_join_all(config.lock_redis_urls.iter().map(|url| Redis::connect(url, 1)));
+        let (redis, locks, table, log) = tokio::join!(redis, locks, table, log);
+        let redis = redis?;
+        let lock = Lock::quorum(locks?).unwrap_or_else(|| Lock::new(redis.clone()));
+        Ok(Self { redis, lock, table, log: Arc::new(log?) })
     }
 }

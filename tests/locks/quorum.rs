@@ -3,12 +3,18 @@
 
 use std::time::Duration;
 
-use local::servers::Redis as Server;
+use local::client::ApiClient;
+use local::config::DEVELOPMENT_KEY;
+use local::gateway::Gateway;
+use local::servers::{Redis as Server, ServerSet};
+use reservation_api::App;
+use shared::domain::ids::EventId;
 use shared::lock::{AcquireError, Extended, Lock, Released};
-use shared::redis::Redis;
+use shared::redis::{Redis, keys};
+use tokio::net::TcpListener;
 
 use super::{LONG, names};
-use crate::harness::{eventually, redis, signal};
+use crate::harness::{Office, eventually, hall, redis, signal};
 
 /// Independent servers.
 async fn servers(count: usize) -> Vec<Server> {
@@ -130,4 +136,29 @@ async fn a_failover_that_lost_the_grant_gives_the_lock_twice_on_one_server_and_n
     // Even its number is no protection: it begins anew.
     assert_eq!((first.fencing_token(), second.fencing_token()), (Some(1), Some(1)));
     signal("-CONT", primary.pid());
+}
+
+#[tokio::test]
+async fn a_cold_section_is_loaded_under_the_lock_of_the_servers_that_are_named() {
+    let (office, servers) = (Office::open(ServerSet::Embedded).await, servers(3).await);
+    office.sells("cold", &hall::small(1, 3)).await;
+    let mut config = office.system.config().clone();
+    config.lock_redis_urls = servers.iter().map(Server::url).collect();
+    let app = App::connect(&config).await.unwrap();
+    let gateway = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = Gateway::start(gateway, DEVELOPMENT_KEY.to_owned(), reservation_api::router(app)).unwrap();
+    let client = ApiClient::new(&format!("http://{}", gateway.addr())).unwrap();
+    let main = redis::connect(&office.system.servers().redis_url()).await;
+    redis::command::<String>(&main, &["FLUSHALL"]).await;
+    let map = client.get("/events/cold/seats").await.unwrap();
+    assert_eq!(map.status, 200, "{}", map.body);
+    let lock = keys::lock(&EventId::parse("cold").unwrap(), "load:A");
+    let [_, _, _, fence] = keys::parts_of_lock(&lock);
+    for server in &servers {
+        assert!(has(server, &fence).await, "it was taken there");
+        assert!(!has(server, &lock).await, "and given back");
+    }
+    assert_eq!(redis::command::<i64>(&main, &["EXISTS", &fence]).await, 0);
+    gateway.stop().await;
+    office.close().await;
 }

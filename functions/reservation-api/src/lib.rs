@@ -103,8 +103,10 @@ impl App {
     /// # Errors
     /// When the configuration is wrong.
     pub async fn connect(config: &Config) -> Result<Self, OpenError> {
-        let Stores { redis, table, log } = Stores::open(config).await?;
-        Ok(Self::new(config, redis, table, log))
+        let Stores { redis, lock, table, log } = Stores::open(config).await?;
+        let mut app = Self::new(config, redis, table, log);
+        app.warmer.lock = lock;
+        Ok(app)
     }
 
     /// Puts the function together from connections the caller has opened.

@@ -69,7 +69,7 @@ impl From<AcquireError> for Cold {
 #[derive(Clone)]
 pub struct Warmer {
     loading: Loading,
-    lock: Lock,
+    pub(crate) lock: Lock,
     repository: Repository,
     events: Events,
     under_way: Cache<String, ()>,

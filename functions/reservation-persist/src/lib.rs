@@ -36,7 +36,7 @@ impl Persist {
     /// # Errors
     /// When the configuration is wrong.
     pub async fn connect(config: &Config) -> Result<Self, OpenError> {
-        let Stores { redis, table, log } = Stores::open(config).await?;
+        let Stores { redis, table, log, .. } = Stores::open(config).await?;
         Ok(Self::new(config, redis, table, log))
     }
 
