@@ -120,6 +120,7 @@ const MUTATIONS: &[Mutation] = &[
     (ALARM, ALARMS, "  CacheFull:\n", "  CacheOverflowing:\n"),
     (ALARM, ALARMS, "MetricName: UndecidedMs", "MetricName: UndecidedSeconds"),
     (ALARM, ALARMS, "a record can never be handled", "a record cannot be handled"),
+    (ALARM, ALARMS, "\"title\": \"Redis\",", "\"title\": \"Redis\""),
 ];
 
 #[test]

@@ -59,6 +59,21 @@ pub fn alarms(stack: &Stack) -> Vec<String> {
         findings.push(format!("there are only {alarms} alarms"));
     }
     findings.extend(patterns(stack));
+    findings.extend(dashboards(stack));
+    findings
+}
+
+/// A dashboard is JSON in a text, which no linter reads.
+fn dashboards(stack: &Stack) -> Vec<String> {
+    let mut findings = Vec::new();
+    for dashboard in stack.of_type("AWS::CloudWatch::Dashboard") {
+        let body = texts(dashboard.property("/DashboardBody")).concat();
+        match serde_json::from_str::<Value>(&body) {
+            Ok(body) if list(&body["widgets"]).len() >= 8 => {}
+            Ok(body) => findings.push(format!("{} shows {}", dashboard.place(), body["widgets"])),
+            Err(error) => findings.push(format!("{}: {error}", dashboard.place())),
+        }
+    }
     findings
 }
 
