@@ -1,10 +1,12 @@
 # What one does here, each a target. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run rush token test lint invoke validate build tools clean
+.PHONY: help run rush token test lint invoke validate build deploy teardown tools clean
 
 PORT ?= 9000
 # Any does: validation reads nothing there, and the linter wants to know whose rules apply.
 REGION ?= eu-central-1
+# Which part of samconfig.toml is deployed.
+ENV ?= dev
 export SAM_CLI_TELEMETRY = 0
 
 # Outside the project, so that `make clean` does not fetch half a gigabyte again.
@@ -12,8 +14,12 @@ TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/event-ticket-functions/tools
 CARGO_LAMBDA := 1.9.2
 SAM := 1.170.0
 ZIG := 0.17.1
+CHECKOV := 3.3.30
 TOOLS_READY := $(TOOLS)/.cargo-lambda-$(CARGO_LAMBDA)-sam-$(SAM)
 WITH_TOOLS := PATH="$(TOOLS)/bin:$$PATH"
+
+# What template.yaml is made of besides itself.
+TEMPLATES := $(filter-out deploy/checkov.yaml,$(sort $(wildcard deploy/*.yaml)))
 
 # By --bin and without -p: features are then resolved for the whole workspace, as in `cargo test`, and the AWS clients
 # are not compiled a second time.
@@ -48,13 +54,21 @@ invoke: $(TOOLS_READY) ## Every events/*.json through `cargo lambda invoke`, aga
 	@scripts/prerequisites redis python
 	$(WITH_TOOLS) scripts/invoke $(if $(UPDATE),--update)
 
-validate: $(TOOLS_READY) ## template.yaml, by SAM and cfn-lint; asks no account
+validate: $(TOOLS_READY) $(TOOLS)/.checkov-$(CHECKOV) ## The templates, by SAM, cfn-lint and checkov; asks no account
 	$(WITH_TOOLS) sam validate --lint --region $(REGION)
+	$(WITH_TOOLS) cfn-lint --regions $(REGION) -- $(TEMPLATES)
+	"$(TOOLS)/checkov/bin/checkov" --config-file deploy/checkov.yaml --file template.yaml $(TEMPLATES)
 
-build: $(TOOLS)/.zig-$(ZIG) ## The three functions for arm64 into .aws-sam, ready for `sam deploy --guided`
+build: $(TOOLS)/.zig-$(ZIG) ## The three functions for arm64 into .aws-sam
 	$(WITH_TOOLS) sam build
 
-tools: $(TOOLS_READY) ## cargo-lambda and the SAM CLI, in an environment of their own
+deploy: build ## Builds, and makes or changes the stack that samconfig.toml has under ENV=dev or ENV=prod
+	$(WITH_TOOLS) sam deploy --config-env $(ENV)
+
+teardown: ## Deletes the stack of ENV; the table and the user pool stay, and topics in a cluster that is yours
+	$(WITH_TOOLS) sam delete --config-env $(ENV)
+
+tools: $(TOOLS_READY) $(TOOLS)/.checkov-$(CHECKOV) ## cargo-lambda, the SAM CLI and checkov, in environments of their own
 
 # --no-deps leaves out zig (400 MB), which only `make build` needs.
 $(TOOLS_READY):
@@ -67,6 +81,13 @@ $(TOOLS_READY):
 
 $(TOOLS)/.zig-$(ZIG): $(TOOLS_READY)
 	"$(TOOLS)/bin/pip" install -q --disable-pip-version-check ziglang==$(ZIG)
+	@touch "$@"
+
+# In an environment of its own: it wants another release of the AWS libraries than the SAM CLI.
+$(TOOLS)/.checkov-$(CHECKOV): $(TOOLS_READY)
+	@echo "checkov $(CHECKOV) into $(TOOLS)/checkov, once (300 MB, about a minute)"
+	python3 -m venv "$(TOOLS)/checkov"
+	timeout 600 "$(TOOLS)/checkov/bin/pip" install -q --disable-pip-version-check checkov==$(CHECKOV)
 	@touch "$@"
 
 clean: ## Removes what was built; the tools stay

@@ -26,6 +26,7 @@ mod refusals;
 mod reservations;
 mod rush;
 mod telemetry;
+mod template;
 mod tidy;
 mod views;
 mod waiting;

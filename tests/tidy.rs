@@ -36,7 +36,7 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// The code that is deployed or served: without tests, comments and what follows `#[cfg(test)] mod tests {`.
-fn product() -> BTreeMap<String, String> {
+pub fn product() -> BTreeMap<String, String> {
     let is_test = |name: &str| name.starts_with("tests/") || name.ends_with("tests.rs") || name.contains("tests/");
     let code = |text: String| {
         let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap().to_owned();
@@ -134,7 +134,7 @@ fn template_routes() -> BTreeMap<String, String> {
         let rest = line.split_once(&format!("{name}: "))?.1;
         Some(rest.trim_start_matches('"').split(['"', ',', ' ']).next()?.to_owned())
     };
-    let routes = text.lines().filter(|line| line.contains("ApiId: !Ref Api"));
+    let routes = text.lines().filter(|line| line.contains("ApiId: !Ref Api, Method"));
     let scope = |line: &str| match line.split_once("AuthorizationScopes: [") {
         Some((_, rest)) => rest.split(']').next().unwrap_or_default().to_owned(),
         None if line.contains("Authorizer: NONE") => "-".to_owned(),

@@ -60,18 +60,18 @@ async fn views_are_told_whole_before_during_and_after_their_write_back(set: Serv
     office.sells("seen", &hall::small(1, 2)).await;
     let jobs = jobs(&office, office.table().await).await;
     assert_eq!((view(&office).await, view(&office).await), (1, 2));
-    assert_eq!(write_back(&jobs).await["views"], json!(2));
+    assert_eq!(write_back(&jobs).await["views_written"], json!(2));
     assert_eq!((stored(&office).await, view(&office).await), (2, 3));
-    assert_eq!(write_back(&jobs).await["views"], json!(1));
+    assert_eq!(write_back(&jobs).await["views_written"], json!(1));
     // Nothing to do costs no write.
-    assert_eq!(write_back(&jobs).await["events"], json!(0));
+    assert_eq!(write_back(&jobs).await["events_written"], json!(0));
     assert_eq!((stored(&office).await, view(&office).await), (3, 4));
     // A batch under way: neither in the counter nor in the table.
     let views = Views::new(Redis::connect(&office.system.config().redis_url, 1).await.unwrap());
     assert_eq!(views.take(&event(), "under-way").await.unwrap().unwrap().count, 1);
     assert_eq!(view(&office).await, 5);
-    assert_eq!(write_back(&jobs).await["views"], json!(1), "the one under way comes first");
-    assert_eq!(write_back(&jobs).await["views"], json!(1));
+    assert_eq!(write_back(&jobs).await["views_written"], json!(1), "the one under way comes first");
+    assert_eq!(write_back(&jobs).await["views_written"], json!(1));
     // Redis lost: what the table has is all there is, and goes on.
     let redis = redis::connect(&office.system.servers().redis_url()).await;
     redis::command::<String>(&redis, &["FLUSHALL"]).await;
@@ -94,13 +94,13 @@ async fn a_runner_frozen_past_his_lock_adds_nothing_any_more(set: ServerSet) {
         gate.reached().await;
         end_the_lease(&office).await;
         let awake = jobs(&office, office.table().await).await;
-        assert_eq!(write_back(&awake).await["views"], json!(1), "the batch the frozen one had taken");
+        assert_eq!(write_back(&awake).await["views_written"], json!(1), "the batch the frozen one had taken");
         view(&office).await;
-        assert_eq!(write_back(&awake).await["views"], json!(1), "and the next, so the last batch is another");
+        assert_eq!(write_back(&awake).await["views_written"], json!(1), "and the next, so the last batch is another");
         gate.open();
     };
     let (report, ()) = tokio::join!(write_back(&frozen), others);
-    assert_eq!((&report["views"], &report["overtaken"]), (&json!(0), &json!(true)), "{report}");
+    assert_eq!((&report["views_written"], &report["overtaken"]), (&json!(0), &json!(true)), "{report}");
     assert_eq!(stored(&office).await, 2);
     office.close().await;
 }
@@ -117,7 +117,7 @@ async fn a_lost_answer_adds_a_batch_once(set: ServerSet) {
         if is_add && !lost.swap(true, Ordering::Relaxed) { Fate::LoseReply } else { Fate::Pass }
     });
     let jobs = jobs(&office, wire.under(&office.table().await)).await;
-    assert_eq!(write_back(&jobs).await["views"], json!(3));
+    assert_eq!(write_back(&jobs).await["views_written"], json!(3));
     assert_eq!((stored(&office).await, view(&office).await), (3, 4));
     office.close().await;
 }

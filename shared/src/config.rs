@@ -1,6 +1,7 @@
 //! How a function is configured: the only place that reads the environment (invariant 7), once, typed; it names all that is missing.
 
 use crate::dynamodb::TableSettings;
+use crate::redis::iam::IamUser;
 
 /// Connections to Redis where `REDIS_CONNECTIONS` does not say: an environment of classic Lambda serves one request at a time.
 const DEFAULT_REDIS_CONNECTIONS: usize = 1;
@@ -43,6 +44,8 @@ pub struct Config {
     pub table: TableSettings,
     /// Redis' URL.
     pub redis_url: String,
+    /// Whom ElastiCache knows; `None` = the URL says who we are.
+    pub redis_iam: Option<IamUser>,
     /// Connections to Redis a process opens.
     pub redis_connections: usize,
     /// Independent servers whose majority gives locks; none = locks stand on `redis_url`.
@@ -108,6 +111,20 @@ impl Config {
         };
         let redis_connections = number("REDIS_CONNECTIONS", DEFAULT_REDIS_CONNECTIONS);
         let min_hold = number("MIN_HOLD_SECONDS", crate::domain::document::MIN_HOLD_SECONDS as usize);
+        let redis_iam = match (lookup("REDIS_IAM_USER"), lookup("REDIS_IAM_CACHE")) {
+            (None, None) => None,
+            (Some(user), Some(cache)) => {
+                // Whoever reads a token is us for a quarter of an hour.
+                if !redis_url.starts_with("rediss") && !redis_url.starts_with("valkeys") {
+                    wrong.push("REDIS_URL must be rediss:// where REDIS_IAM_USER is set".to_owned());
+                }
+                Some(IamUser { user, cache })
+            }
+            _ => {
+                wrong.push("REDIS_IAM_USER and REDIS_IAM_CACHE are set together or not at all".to_owned());
+                None
+            }
+        };
         let lock_urls = lookup("LOCK_REDIS_URLS").unwrap_or_default();
         let lock_redis_urls = lock_urls.split(',').map(str::trim).filter(|url| !url.is_empty());
         let lock_redis_urls = lock_redis_urls.map(str::to_owned).collect();
@@ -117,6 +134,7 @@ impl Config {
         Ok(Self {
             table: TableSettings { table, endpoint: lookup("DYNAMODB_ENDPOINT") },
             redis_url,
+            redis_iam,
             redis_connections,
             lock_redis_urls,
             kafka: KafkaConfig { bootstrap_servers, cluster_arn, msk_iam, topics },
@@ -159,6 +177,21 @@ mod tests {
         ] {
             assert!(wrong.iter().any(|line| line.contains(name)), "{name} in {wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_user_of_elasticache_comes_with_its_cache_and_never_in_plain() {
+        let complete = |pairs: &[(&'static str, &'static str)]| {
+            let rest = COMPLETE.iter().filter(|(key, _)| !pairs.iter().any(|(name, _)| name == key));
+            read(&rest.chain(pairs).copied().collect::<Vec<_>>())
+        };
+        let (user, cache) = (("REDIS_IAM_USER", "tickets"), ("REDIS_IAM_CACHE", "tickets-cache"));
+        let tls = ("REDIS_URL", "rediss-cluster://cache:6379");
+        let iam = complete(&[tls, user, cache]).unwrap().redis_iam.unwrap();
+        assert_eq!((iam.user.as_str(), iam.cache.as_str()), ("tickets", "tickets-cache"));
+        assert_eq!(complete(&[tls, ("REDIS_IAM_USER", "")]).unwrap().redis_iam, None);
+        assert!(complete(&[tls, user]).unwrap_err().to_string().contains("REDIS_IAM_CACHE"));
+        assert!(complete(&[user, cache]).unwrap_err().to_string().contains("REDIS_URL"));
     }
 
     #[test]

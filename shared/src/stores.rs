@@ -26,7 +26,7 @@ pub struct Stores {
 /// The configuration is wrong. (A store that is down is none of these: it is met, and answered for, by the first request.)
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Redis' URL.
+    /// Redis' URL, or a server that is set up wrongly.
     #[error("REDIS_URL or LOCK_REDIS_URLS")]
     Redis(#[from] RedisError),
     /// Where the brokers are.
@@ -50,7 +50,7 @@ impl Stores {
             log.warm_up().await;
             Ok::<_, DiscoverError>(log)
         };
-        let redis = Redis::connect(&config.redis_url, config.redis_connections);
+        let redis = Redis::open(config);
         let locks = try_join_all(config.lock_redis_urls.iter().map(|url| Redis::connect(url, 1)));
         let (redis, locks, table, log) = tokio::join!(redis, locks, table, log);
         let redis = redis?;

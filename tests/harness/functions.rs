@@ -11,6 +11,7 @@ use reservation_persist::{Persist, persist_batch};
 use scheduled_jobs::{Jobs, run_job};
 use serde_json::{Value, json};
 use shared::clock;
+use shared::config::Config;
 use tokio::time::Instant;
 
 use super::Office;
@@ -28,7 +29,11 @@ pub struct Functions {
 impl Functions {
     /// Starts them with the system's configuration.
     pub async fn of(office: &Office) -> Self {
-        let config = office.system.config();
+        Self::with(office.system.config()).await
+    }
+
+    /// Starts them with a configuration.
+    pub async fn with(config: &Config) -> Self {
         let router = reservation_api::router(App::connect(config).await.unwrap());
         let (persist, jobs) = (Persist::connect(config).await.unwrap(), Jobs::connect(config).await.unwrap());
         Self { router, persist, jobs }

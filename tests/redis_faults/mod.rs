@@ -1,9 +1,10 @@
 //! Redis failing under a running system, seen through HTTP: a refusal in time, no promise without a claim, and work again as
 //! soon as Redis is back, without a restart.
 //!
-//! [`away`]: dead, frozen, paused. [`refusing`]: answers that mean "not now". [`wire`]: connections lost at the worst moment.
+//! [`away`]: dead, frozen, paused. [`evicting`]: would forget. [`refusing`]: answers that mean "not now". [`wire`]: connections lost at the worst moment.
 
 mod away;
+mod evicting;
 mod refusing;
 mod wire;
 

@@ -108,8 +108,7 @@ impl Jobs {
     /// # Errors
     /// When the configuration is wrong.
     pub async fn connect(config: &Config) -> Result<Self, lambda_runtime::Error> {
-        let (redis, table) =
-            tokio::join!(Redis::connect(&config.redis_url, config.redis_connections), Table::new(&config.table));
+        let (redis, table) = tokio::join!(Redis::open(config), Table::new(&config.table));
         Ok(Self::new(config, redis?, table))
     }
 

@@ -23,9 +23,9 @@ const LEASE: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct WrittenBack {
     /// Events whose views were added to.
-    pub events: usize,
+    pub events_written: usize,
     /// Views added.
-    pub views: u64,
+    pub views_written: u64,
     /// Whether another runner was at it, or took over.
     pub overtaken: bool,
     /// Whether Redis could not be asked or told; the next run tries again.
@@ -100,8 +100,8 @@ async fn one_event(jobs: &Jobs, event: &EventId, done: &mut WrittenBack) -> Resu
     match jobs.view_counts.add(event, &batch.name, batch.count, fence).await? {
         Added::Overtaken => done.overtaken = true,
         Added::Done(total) => {
-            done.events += 1;
-            done.views += batch.count;
+            done.events_written += 1;
+            done.views_written += batch.count;
             if let Err(error) = jobs.views.stored(event, total.views, &batch.name, true).await {
                 return away(error, done);
             }

@@ -11,10 +11,12 @@
 //! - [`bell`]: wakes whoever waits for it.
 //! - [`seat_map`]: sections as they are now.
 //! - [`loading`]: a publication made known; a cold section's state.
+//! - [`iam`]: who we are, for ElastiCache.
 
 pub mod bell;
 pub mod blocking;
 pub mod claims;
+pub mod iam;
 pub mod keys;
 pub mod loading;
 pub mod moving;
@@ -30,8 +32,10 @@ use std::time::Duration;
 use fred::clients::{Client, Pool};
 use fred::error::{Error as FredError, ErrorKind};
 use fred::interfaces::{ClientLike, LuaInterface};
-use fred::types::config::{Config, ReconnectPolicy, UnresponsiveConfig};
-use fred::types::{Builder, Value};
+use fred::types::config::{Config, CredentialProvider, ReconnectPolicy, UnresponsiveConfig};
+use fred::types::{Builder, ClusterHash, CustomCommand, Value};
+
+use iam::Tokens;
 
 /// How long one command may take, in all (every wait has such a bound: invariant 8). A refusal has to reach the customer within 300 ms when Redis hangs.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_millis(250);
@@ -74,6 +78,9 @@ pub enum RedisError {
     /// An answer no script of ours gives.
     #[error("redis answered {0} unexpectedly")]
     Unexpected(String),
+    /// The server is set up to forget.
+    #[error("redis would evict: its maxmemory-policy is {0}, and has to be noeviction")]
+    WouldEvict(String),
 }
 
 /// A Lua script with its digest.
@@ -109,10 +116,27 @@ impl Redis {
     /// them. A server that is down is not an error: it is met by the first command, and connected to when it is back.
     ///
     /// # Errors
-    /// When the URL cannot be read.
+    /// When the URL cannot be read, or the server would evict.
     pub async fn connect(url: &str, connections: usize) -> Result<Self, RedisError> {
+        Self::connect_by(url, connections, None).await
+    }
+
+    /// The same as the configuration says.
+    ///
+    /// # Errors
+    /// As [`Redis::connect`].
+    pub async fn open(config: &crate::config::Config) -> Result<Self, RedisError> {
+        let tokens = match config.redis_iam.clone() {
+            Some(user) => Some(Tokens { user, aws: crate::aws::config(false).await }),
+            None => None,
+        };
+        Self::connect_by(&config.redis_url, config.redis_connections, tokens).await
+    }
+
+    async fn connect_by(url: &str, connections: usize, tokens: Option<Tokens>) -> Result<Self, RedisError> {
         let mut config = Config::from_url(url).map_err(RedisError::Unavailable)?;
         config.fail_fast = false;
+        config.credential_provider = tokens.map(|tokens| Arc::new(tokens) as Arc<dyn CredentialProvider>);
         let mut policy = ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2);
         policy.set_jitter(RECONNECT_JITTER_MS);
         let mut builder = Builder::from_config(config);
@@ -131,10 +155,30 @@ impl Redis {
             .set_policy(policy);
         let pool = builder.build_pool(connections.max(1)).map_err(RedisError::Unavailable)?;
         pool.connect_pool();
-        if tokio::time::timeout(INIT_WAIT, pool.wait_for_connect()).await.is_err() {
+        let redis = Self { pool, builder: Arc::new(builder) };
+        if tokio::time::timeout(INIT_WAIT, redis.pool.wait_for_connect()).await.is_err() {
             tracing::warn!("redis is not reachable yet; going on without it");
+        } else {
+            redis.refuse_eviction().await?;
         }
-        Ok(Self { pool, builder: Arc::new(builder) })
+        Ok(redis)
+    }
+
+    /// Under memory pressure an evicting server drops what has an end, so the records first: a retry would be judged anew, and
+    /// its customer told another thing than before. Asked once a process; a server that does not say is taken as it is.
+    async fn refuse_eviction(&self) -> Result<(), RedisError> {
+        // ElastiCache knows no CONFIG.
+        let info = CustomCommand::new_static("INFO", ClusterHash::Random, false);
+        match within_deadline(self.pool.next().custom::<String, _>(info, vec!["memory"])).await {
+            Ok(info) => match info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")) {
+                None | Some("noeviction") => Ok(()),
+                Some(policy) => Err(RedisError::WouldEvict(policy.to_owned())),
+            },
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "redis does not tell whether it would evict");
+                Ok(())
+            }
+        }
     }
 
     /// Closes the connections.
