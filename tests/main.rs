@@ -23,6 +23,7 @@ mod publishing;
 mod redis_faults;
 mod redrive;
 mod refusals;
+mod replay;
 mod reservations;
 mod rush;
 mod telemetry;
