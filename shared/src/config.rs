@@ -52,6 +52,8 @@ pub struct Config {
     pub lock_redis_urls: Vec<String>,
     /// Kafka.
     pub kafka: KafkaConfig,
+    /// Where the metrics are told.
+    pub metrics_namespace: String,
     /// Shortest hold an event may have, in seconds.
     pub min_hold_seconds: u32,
 }
@@ -138,6 +140,7 @@ impl Config {
             redis_connections,
             lock_redis_urls,
             kafka: KafkaConfig { bootstrap_servers, cluster_arn, msk_iam, topics },
+            metrics_namespace: lookup("METRICS_NAMESPACE").unwrap_or_else(|| crate::telemetry::NAMESPACE.to_owned()),
             min_hold_seconds: u32::try_from(min_hold).unwrap_or(u32::MAX),
         })
     }

@@ -6,7 +6,7 @@ use std::io::Write;
 use metrics::{Unit, counter, describe_counter, describe_histogram};
 use metrics_cloudwatch_embedded::{Builder, Collector};
 
-/// The metrics' namespace in CloudWatch.
+/// The metrics' namespace in CloudWatch, where the configuration names none.
 pub const NAMESPACE: &str = "TicketOffice";
 /// The label that says why.
 pub const REASON: &str = "Reason";
@@ -72,12 +72,12 @@ pub fn metrics() -> impl Iterator<Item = &'static str> {
 pub struct Telemetry(&'static Collector);
 
 impl Telemetry {
-    /// Begins to collect what this function tells. Once a process.
+    /// Begins to collect what this function tells, in this namespace. Once a process.
     ///
     /// # Errors
     /// When it has been done before.
-    pub fn init(function: &'static str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
-        let collector = Builder::new().cloudwatch_namespace(NAMESPACE).with_dimension("Function", function).init();
+    pub fn init(namespace: String, function: &'static str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        let collector = Builder::new().cloudwatch_namespace(namespace).with_dimension("Function", function).init();
         let collector = collector.map_err(|error| error.to_string())?;
         describe();
         counter!(COLD_STARTS).increment(1);
@@ -112,17 +112,17 @@ mod tests {
 
     #[test]
     fn a_process_tells_of_its_start_once_in_the_embedded_format_and_begins_once() {
-        let telemetry = Telemetry::init("reservation-api").unwrap();
+        let telemetry = Telemetry::init("Office/dev".into(), "reservation-api").unwrap();
         let mut lines = Vec::new();
         telemetry.flush_to(&mut lines);
         let line: serde_json::Value = serde_json::from_slice(&lines).unwrap();
         let told = &line["_aws"]["CloudWatchMetrics"][0];
-        assert_eq!(told["Namespace"], NAMESPACE);
+        assert_eq!(told["Namespace"], "Office/dev");
         assert_eq!(told["Metrics"][0], serde_json::json!({ "Name": COLD_STARTS, "Unit": "Count" }));
         assert_eq!((&line["Function"], &line[COLD_STARTS]), (&"reservation-api".into(), &1.into()));
         let mut later = Vec::new();
         telemetry.flush_to(&mut later);
         assert!(later.is_empty(), "{}", String::from_utf8_lossy(&later));
-        assert!(Telemetry::init("reservation-api").is_err());
+        assert!(Telemetry::init("Office/dev".into(), "reservation-api").is_err());
     }
 }

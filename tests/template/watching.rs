@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::reading::{Resource, Stack, list, texts};
 use crate::harness::functions::root;
@@ -18,11 +18,15 @@ fn read(path: &str) -> String {
 
 /// Names of the metrics of our own namespace that an alarm stands on, inside queries too.
 fn own_metrics(alarm: Resource<'_>) -> BTreeSet<&str> {
-    let simple = (alarm.property("/Namespace") == "TicketOffice").then(|| alarm.property("/MetricName"));
+    let told = json!({ "Ref": "Told" });
+    let simple = (*alarm.property("/Namespace") == told).then(|| alarm.property("/MetricName"));
     let stats = list(alarm.property("/Metrics")).into_iter().map(|metric| &metric["MetricStat"]["Metric"]);
-    let stats = stats.filter(|metric| metric["Namespace"] == "TicketOffice").map(|metric| &metric["MetricName"]);
+    let stats = stats.filter(|metric| metric["Namespace"] == told).map(|metric| &metric["MetricName"]);
     let mut names: BTreeSet<&str> = simple.into_iter().chain(stats).filter_map(Value::as_str).collect();
-    let queries = list(alarm.property("/Metrics")).into_iter().filter_map(|metric| metric["Expression"].as_str());
+    let queries = list(alarm.property("/Metrics")).into_iter().filter_map(|metric| {
+        let expression = &metric["Expression"];
+        expression.as_str().or_else(|| expression["Fn::Sub"].as_str())
+    });
     names.extend(queries.filter_map(|query| query.strip_prefix("SELECT ")?.split(['(', ')']).nth(1)));
     names
 }

@@ -8,8 +8,9 @@ use shared::telemetry::Telemetry;
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let telemetry = Telemetry::init(env!("CARGO_PKG_NAME"))?;
-    let router = router(App::connect(&Config::from_env()?).await?);
+    let config = Config::from_env()?;
+    let telemetry = Telemetry::init(config.metrics_namespace.clone(), env!("CARGO_PKG_NAME"))?;
+    let router = router(App::connect(&config).await?);
     run_concurrent(service_fn(move |request| {
         let router = router.clone();
         async move {

@@ -10,8 +10,9 @@ use shared::telemetry::Telemetry;
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     tracing::init_default_subscriber();
-    let telemetry = Telemetry::init(env!("CARGO_PKG_NAME"))?;
-    let jobs = Jobs::connect(&Config::from_env()?).await?;
+    let config = Config::from_env()?;
+    let telemetry = Telemetry::init(config.metrics_namespace.clone(), env!("CARGO_PKG_NAME"))?;
+    let jobs = Jobs::connect(&config).await?;
     run(service_fn(|event: LambdaEvent<Value>| {
         let jobs = jobs.clone();
         async move {
