@@ -1,11 +1,12 @@
 //! The general lock, on real Redis servers: one holder a key, all keys or none, and an end by release or by its lease.
 //!
 //! [`waiting`]: who waits and is woken. [`holding`]: how long a lock is held, and how its holder learns that it is not.
-//! [`quorum`]: several servers, some of them dead or frozen. [`dropped`]: futures dropped wherever they wait.
+//! [`quorum`]: several servers, some of them dead or frozen. [`regressions`]: bugs of others. [`dropped`]: futures dropped wherever they wait.
 
 mod dropped;
 mod holding;
 mod quorum;
+mod regressions;
 mod waiting;
 
 use std::time::Duration;
