@@ -131,7 +131,7 @@ async fn list_events(State(app): State<App>, query: Parameters<PageParameters>) 
 async fn show_event(State(app): State<App>, event: Named) -> Answer {
     let id = event_id(event)?;
     let map = seat_map::all_sections(&app, &id).await?;
-    let views = crate::viewed::viewed(&app, &map.event.id).await.map_err(Problem::Unavailable)?;
+    let views = crate::viewed::viewed(&app, &map.event.id).await.map_err(|error| Problem::Unavailable(error.into()))?;
     Ok(json(StatusCode::OK, &views::EventPage::new(&map, views)))
 }
 

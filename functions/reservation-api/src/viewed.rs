@@ -2,16 +2,24 @@
 //! written back yet.
 
 use shared::domain::ids::EventId;
+use shared::redis::RedisError;
 
 use crate::App;
 
-/// Counts a view: one Redis command, and once after Redis was lost a read of the table.
-pub async fn viewed(app: &App, event: &EventId) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+/// Counts a view: one Redis command, and once after Redis was lost a read of the table. Without the table only what Redis
+/// knows is told: a page is not refused for a number.
+pub async fn viewed(app: &App, event: &EventId) -> Result<u64, RedisError> {
     let counted = app.views.count(event).await?;
     if let Some(stored) = counted.stored {
         return Ok(stored + counted.pending);
     }
-    let total = app.view_counts.total(event).await?;
+    let total = match app.view_counts.total(event).await {
+        Ok(total) => total,
+        Err(error) => {
+            tracing::warn!(event_id = %event, error = &error as &dyn std::error::Error, "views of before are not told");
+            return Ok(counted.pending);
+        }
+    };
     app.views.stored(event, total.views, &total.batch, false).await?;
     // Read again: what was on its way may have arrived, and would count twice.
     let counted = app.views.look(event).await?;
