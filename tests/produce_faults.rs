@@ -12,12 +12,11 @@ use local::servers::{RealPair, ServerSet, Servers};
 use serde_json::json;
 use shared::domain::reservation::{Outcome, Reason, Status};
 use shared::dynamodb::reservations::Repository;
-use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 use crate::harness::handmade::reservation_id;
 use crate::harness::logs::{Mood, Moody};
-use crate::harness::{Office, Wishes, eventually, hall, on_both_sets};
+use crate::harness::{Office, Wishes, eventually, hall, on_both_sets, signal};
 
 on_both_sets!(
     f5_a_definite_failure_gives_everything_back_and_the_seat_is_sold_at_once,
@@ -255,10 +254,6 @@ async fn f6_a_broker_that_never_answers_is_in_doubt_and_the_key_continues() {
 }
 
 /// Sends a signal to a process of the test's own.
-async fn signal(pid: u32, name: &str) {
-    assert!(Command::new("kill").args([name, &pid.to_string()]).status().await.unwrap().success());
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f6_on_apache_kafka_a_frozen_broker_is_in_doubt_and_the_key_continues_after_the_thaw() {
     let pair = Arc::new(RealPair::start(&cache_dir()).await.unwrap());
@@ -270,10 +265,10 @@ async fn f6_on_apache_kafka_a_frozen_broker_is_in_doubt_and_the_key_continues_af
     assert_eq!(bob.reserve("frozen", "warm", &["B-1-1"]).await.unwrap().status, 202);
     office.drained().await;
 
-    signal(kafka, "-STOP").await;
+    signal("-STOP", kafka);
     let doubted = alice.reserve("frozen", "k", &["A-1-1"]).await.unwrap();
     let taken = bob.reserve("frozen", "k", &["A-1-1"]).await.unwrap();
-    signal(kafka, "-CONT").await;
+    signal("-CONT", kafka);
     let id = unavailable(&doubted).unwrap();
     assert_refused(&taken, "seats-taken");
     let again = eventually("the key to continue", || async {

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use shared::domain::reservation::Outcome;
 use shared::message::{CORRELATION_ID, OutcomeMessage};
+use shared::trigger;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -86,30 +85,26 @@ fn payload_records(payload: &Value) -> impl Iterator<Item = &Value> {
 
 /// The outcome a record carries.
 fn read(record: &Value) -> Result<OutcomeMessage, String> {
-    let bytes = |field: &str| {
-        let text = record[field].as_str().ok_or_else(|| format!("it has no {field}"))?;
-        STANDARD.decode(text).map_err(|error| format!("its {field} is no base64: {error}"))
-    };
-    let message: OutcomeMessage = serde_json::from_slice(&bytes("value")?).map_err(|error| error.to_string())?;
+    let (key, value) = trigger::key_and_value(record).map_err(|error| error.to_string())?;
+    let value = value.ok_or("it has no value")?;
+    let message: OutcomeMessage = serde_json::from_slice(&value).map_err(|error| error.to_string())?;
     let id = message.reservation_id.as_str().as_bytes();
-    if bytes("key")? != id {
-        return Err("its key is another id".to_owned());
+    if key.as_deref() != Some(id) {
+        return Err("its key is another id, or missing".to_owned());
     }
-    if correlation_id(record).as_deref() != Some(id) {
+    let headers = trigger::headers(record);
+    let correlation_id = headers.iter().find(|(name, _)| name == CORRELATION_ID);
+    if correlation_id.is_none_or(|(_, value)| value != id) {
         return Err("its correlation id is another, or missing".to_owned());
     }
     Ok(message)
 }
 
-/// Header values come as *signed* bytes.
-fn correlation_id(record: &Value) -> Option<Vec<u8>> {
-    let headers = record["headers"].as_array()?;
-    let signed = headers.iter().find_map(|header| header.get(CORRELATION_ID))?.as_array()?;
-    signed.iter().map(|byte| byte.as_i64().and_then(|byte| i8::try_from(byte).ok()).map(i8::cast_unsigned)).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     const ID: &str = "club.2c5ea4c0-4067-51f9-8f6d-2b7a4f3f7c11";

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
-
 use crate::config::Config;
 use crate::dynamodb::Table;
 use crate::kafka::RequestLog;
@@ -51,10 +49,9 @@ impl Stores {
             Ok::<_, DiscoverError>(log)
         };
         let redis = Redis::open(config);
-        let locks = try_join_all(config.lock_redis_urls.iter().map(|url| Redis::connect(url, 1)));
-        let (redis, locks, table, log) = tokio::join!(redis, locks, table, log);
+        let (redis, lock, table, log) = tokio::join!(redis, Lock::connect(&config.lock_redis_urls), table, log);
         let redis = redis?;
-        let lock = Lock::quorum(locks?).unwrap_or_else(|| Lock::new(redis.clone()));
+        let lock = lock?.unwrap_or_else(|| Lock::new(redis.clone()));
         Ok(Self { redis, lock, table, log: Arc::new(log?) })
     }
 }

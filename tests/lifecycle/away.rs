@@ -4,12 +4,11 @@ use local::servers::ServerSet;
 use serde_json::json;
 use shared::clock;
 use shared::domain::reservation::Status;
-use tokio::process::Command;
 
 use super::{assert_unchanged, row, stored};
 use crate::harness::changing::{assert_answer, cancel, confirm, extend};
 use crate::harness::handmade::asks;
-use crate::harness::{Office, hall, on_both_sets};
+use crate::harness::{Office, hall, on_both_sets, signal};
 
 on_both_sets!(without_redis_a_hold_is_confirmed_or_cancelled_by_its_row_and_extended_by_nobody);
 
@@ -24,8 +23,7 @@ async fn without_redis_a_hold_is_confirmed_or_cancelled_by_its_row_and_extended_
     let taken = stored(&office, &asks("away", "cid", &["A-1-3"], over)).await.reservation_id;
     stored(&office, &asks("away", "bob", &["A-1-3"], (over.1, now_ms + 500_000))).await;
     let untaken = stored(&office, &asks("away", "dan", &["A-1-4"], over)).await.reservation_id;
-    let kill = Command::new("kill").args(["-KILL", &office.system.servers().redis_pid().to_string()]).status();
-    assert!(kill.await.unwrap().success());
+    signal("-KILL", office.system.servers().redis_pid());
 
     let refused = extend(&ada, &paid).await;
     assert_answer(&refused, 503, "unavailable");

@@ -3,21 +3,15 @@
 use std::time::Duration;
 
 use local::servers::ServerSet;
-use tokio::process::Command;
 use tokio::time::Instant;
 
 use super::{assert_held_once, assert_unavailable, timed};
-use crate::harness::{Office, eventually, hall, redis};
+use crate::harness::{Office, eventually, hall, redis, signal};
 
 /// The contract is a second from Redis' return; the rest is for a machine that builds beside the test.
 const BACK_WITHIN: Duration = Duration::from_millis(2_500);
 /// How long Redis lets its clients wait, in ms: longer than the refusals take.
 const PAUSE_MS: u64 = 2_000;
-
-async fn signal(pid: u32, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status().await.unwrap();
-    assert!(sent.success());
-}
 
 async fn selling() -> Office {
     let office = Office::open(ServerSet::Embedded).await;
@@ -53,7 +47,7 @@ async fn the_same_key_continues(office: &Office, back: Instant) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_redis_refuses_in_time_and_sells_again_when_it_is_back_and_empty() {
     let office = selling().await;
-    signal(office.system.servers().redis_pid(), "KILL").await;
+    signal("-KILL", office.system.servers().redis_pid());
     everybody_is_refused(&office).await;
     office.system.servers().restart_redis().await.unwrap();
     the_same_key_continues(&office, Instant::now()).await;
@@ -67,9 +61,9 @@ async fn a_killed_redis_refuses_in_time_and_sells_again_when_it_is_back_and_empt
 async fn a_frozen_redis_refuses_in_time_and_sells_again_when_it_thaws() {
     let office = selling().await;
     let pid = office.system.servers().redis_pid();
-    signal(pid, "STOP").await;
+    signal("-STOP", pid);
     everybody_is_refused(&office).await;
-    signal(pid, "CONT").await;
+    signal("-CONT", pid);
     the_same_key_continues(&office, Instant::now()).await;
     office.close().await;
 }

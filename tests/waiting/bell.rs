@@ -19,7 +19,7 @@ use super::{HALL, selling};
 use crate::harness::handmade::reservation_id;
 use crate::harness::proxy::Proxy;
 use crate::harness::scripts::{Attempt, Scripts, request};
-use crate::harness::{Office, PATIENCE, Wishes, eventually, hall, redis};
+use crate::harness::{Office, PATIENCE, Wishes, eventually, hall, redis, signal};
 
 /// How many listen on the bell of a reservation, by Redis' own count.
 async fn listeners(redis: &Client, id: &ReservationId) -> i64 {
@@ -163,10 +163,7 @@ async fn a_redis_that_goes_away_during_a_wait_does_not_hide_the_row() {
     let (watched, made, ()) =
         tokio::join!(alice.get(&path), reserve_waiting(&alice, HALL, "k", "A-1-1", "wait=5"), async {
             eventually("two who wait", || async { (desk.app.waiting() == 2).then_some(()) }).await;
-            let kill = tokio::process::Command::new("kill")
-                .args(["-KILL", &office.system.servers().redis_pid().to_string()])
-                .status();
-            assert!(kill.await.unwrap().success());
+            signal("-KILL", office.system.servers().redis_pid());
             office.system.event_source().resume();
             eventually("the row", || async { repository.get(&id).await.unwrap() }).await;
         });

@@ -108,8 +108,11 @@ impl Jobs {
     /// # Errors
     /// When the configuration is wrong.
     pub async fn connect(config: &Config) -> Result<Self, lambda_runtime::Error> {
-        let (redis, table) = tokio::join!(Redis::open(config), Table::new(&config.table));
-        Ok(Self::new(config, redis?, table))
+        let (redis, lock, table) =
+            tokio::join!(Redis::open(config), Lock::connect(&config.lock_redis_urls), Table::new(&config.table));
+        let mut jobs = Self::new(config, redis?, table);
+        jobs.lock = lock?.unwrap_or(jobs.lock);
+        Ok(jobs)
     }
 
     /// Puts the function together from connections the caller has opened.

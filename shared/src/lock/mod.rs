@@ -37,6 +37,7 @@ mod nodes;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use metrics::{counter, histogram};
 use rand::Rng;
 use tokio::time::{Instant, timeout_at};
@@ -195,6 +196,14 @@ impl Lock {
         Self { ear: Arc::new(Ear::new(redis.clone())), nodes: Arc::new(Nodes::new(vec![redis])) }
     }
 
+    /// Locks of the independent servers at these URLs. `None` = there are none.
+    ///
+    /// # Errors
+    /// When a URL cannot be read.
+    pub async fn connect(urls: &[String]) -> Result<Option<Self>, RedisError> {
+        Ok(Self::quorum(try_join_all(urls.iter().map(|url| Redis::connect(url, 1))).await?))
+    }
+
     /// Locks that a majority of independent servers gives (Redlock). `None` = no server.
     #[must_use]
     pub fn quorum(servers: Vec<Redis>) -> Option<Self> {
@@ -232,7 +241,7 @@ impl Lock {
         let began = Instant::now();
         let give_up = options.deadline.map_or(began + options.wait, |deadline| deadline.min(began + options.wait));
         // The line is joined by the second attempt, once a bell for it would be heard.
-        let (mut heard, mut in_line) = (None, false);
+        let (mut heard, mut in_line, mut is_contended) = (None, false, false);
         let taken = loop {
             let asked = Instant::now();
             let left = options.deadline.map_or(options.lease, |deadline| deadline.saturating_duration_since(asked));
@@ -260,18 +269,17 @@ impl Lock {
                 Round::Taken(left) => (AcquireError::Taken, left),
                 Round::Unavailable(error) => (AcquireError::Unavailable(error), LONGEST_LOOK),
             };
+            if matches!(refusal, AcquireError::Taken) && !std::mem::replace(&mut is_contended, true) {
+                counter!(LOCK_CONTENDED).increment(1);
+            }
             if Instant::now() >= give_up {
                 break Err(refusal);
-            }
-            if !in_line {
-                counter!(LOCK_CONTENDED).increment(1);
             }
             match options.waiting {
                 Waiting::Spin { pause, jitter } => {
                     let pause = pause + jitter.mul_f64(rand::rng().random_range(0.0..=1.0));
                     tokio::time::sleep_until((Instant::now() + pause).min(give_up)).await;
                     counter!(LOCK_WAKES, BY => "spin").increment(1);
-                    in_line = false;
                 }
                 Waiting::Bell if !in_line => {
                     in_line = true;
