@@ -8,13 +8,17 @@ use local::config::DEVELOPMENT_KEY;
 use local::gateway::Gateway;
 use local::servers::{Redis as Server, ServerSet};
 use reservation_api::App;
+use scheduled_jobs::{Jobs, run_job};
+use serde_json::json;
+use shared::clock;
 use shared::domain::ids::EventId;
 use shared::lock::{AcquireError, Extended, Lock, Released};
 use shared::redis::{Redis, keys};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use super::{LONG, names};
-use crate::harness::{Office, eventually, hall, redis, signal};
+use crate::harness::{Office, PATIENCE, eventually, hall, redis, signal};
 
 /// Independent servers.
 async fn servers(count: usize) -> Vec<Server> {
@@ -139,7 +143,7 @@ async fn a_failover_that_lost_the_grant_gives_the_lock_twice_on_one_server_and_n
 }
 
 #[tokio::test]
-async fn a_cold_section_is_loaded_under_the_lock_of_the_servers_that_are_named() {
+async fn a_cold_section_is_loaded_and_a_job_is_run_under_the_lock_of_the_servers_that_are_named() {
     let (office, servers) = (Office::open(ServerSet::Embedded).await, servers(3).await);
     office.sells("cold", &hall::small(1, 3)).await;
     let mut config = office.system.config().clone();
@@ -159,6 +163,14 @@ async fn a_cold_section_is_loaded_under_the_lock_of_the_servers_that_are_named()
         assert!(!has(server, &lock).await, "and given back");
     }
     assert_eq!(redis::command::<i64>(&main, &["EXISTS", &fence]).await, 0);
+    // A job's, too.
+    let jobs = Jobs::connect(&config).await.unwrap();
+    let payload = json!({ "job": "write_back" });
+    run_job(&jobs, payload, clock::wall_ms(), Instant::now() + PATIENCE).await.unwrap();
+    let [_, _, _, fence] = keys::parts_of_lock(&keys::job_lock("write_back"));
+    for server in &servers {
+        assert!(has(server, &fence).await, "the job's lock was taken there");
+    }
     gateway.stop().await;
     office.close().await;
 }
