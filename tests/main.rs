@@ -29,5 +29,6 @@ mod rush;
 mod telemetry;
 mod template;
 mod tidy;
+mod traces;
 mod views;
 mod waiting;

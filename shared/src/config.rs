@@ -1,5 +1,7 @@
 //! How a function is configured: the only place that reads the environment (invariant 7), once, typed; it names all that is missing.
 
+use std::net::SocketAddr;
+
 use crate::dynamodb::TableSettings;
 use crate::redis::iam::IamUser;
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub lock_redis_urls: Vec<String>,
     /// Kafka.
     pub kafka: KafkaConfig,
+    /// Where X-Ray's daemon takes spans; Lambda sets it where a function's tracing is active.
+    pub xray_daemon: Option<SocketAddr>,
     /// Where the metrics are told.
     pub metrics_namespace: String,
     /// Shortest hold an event may have, in seconds.
@@ -140,6 +144,8 @@ impl Config {
             redis_connections,
             lock_redis_urls,
             kafka: KafkaConfig { bootstrap_servers, cluster_arn, msk_iam, topics },
+            // Lambda's own variable: one it cannot be read from is no reason not to sell.
+            xray_daemon: lookup("AWS_XRAY_DAEMON_ADDRESS").and_then(|address| address.parse().ok()),
             metrics_namespace: lookup("METRICS_NAMESPACE").unwrap_or_else(|| crate::telemetry::NAMESPACE.to_owned()),
             min_hold_seconds: u32::try_from(min_hold).unwrap_or(u32::MAX),
         })

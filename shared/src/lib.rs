@@ -6,7 +6,7 @@
 //! - [`aws`]: its shared configuration.
 //! - [`config`]: what a function is told. [`clock`]: its own time, which decides nothing.
 //! - [`redis`]: says no early. [`kafka`]: remembers. [`dynamodb`]: decides.
-//! - [`stores`]: opens all three. [`telemetry`]: what a function tells about itself.
+//! - [`process`]: how a function begins and ends. [`stores`]: opens all three. [`telemetry`] and [`trace`]: what a function tells about itself.
 //! - [`lock`]: the general lock, for warming and jobs; a reservation never waits on it.
 
 pub mod aws;
@@ -18,7 +18,9 @@ pub mod dynamodb;
 pub mod kafka;
 pub mod lock;
 pub mod message;
+pub mod process;
 pub mod redis;
 pub mod stores;
 pub mod telemetry;
+pub mod trace;
 pub mod trigger;

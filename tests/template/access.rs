@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::reading::{Resource, Stack, list, texts};
 
 /// Statements that may say `*`: template, resource, statement, and why.
-const WILDCARDS: [(&str, &str, &str); 4] = [
+const WILDCARDS: [(&str, &str, &str); 5] = [
     ("template.yaml InTheNetwork", "LambdaMakesInterfaces", "an interface has no name before it is made"),
+    ("template.yaml Traced", "TellSpans", "X-Ray's segments are nobody's resource"),
     ("template.yaml ReservationPersistRole", "FindNetwork", "EC2 describes all groups and networks or none"),
     ("deploy/network.yaml DynamoDbEndpoint", "TablesOfThisAccount", "grants nothing; which table is the role's to say"),
     (

@@ -110,6 +110,8 @@ const MUTATIONS: &[Mutation] = &[
     (CACHE, REDIS, "MultiAZEnabled: true", "MultiAZEnabled: false"),
     (FUNCTION, MAIN, "      ReservedConcurrentExecutions: !Ref ReservationApiConcurrency\n", ""),
     (FUNCTION, MAIN, ", Alarms: [!Ref ReservationPersistErrors]", ""),
+    (FUNCTION, MAIN, "    Tracing: Active\n", ""),
+    (WILDCARD, MAIN, "[xray:PutTraceSegments, xray:PutTelemetryRecords]", "xray:*"),
     (FUNCTION, MAIN, "Architectures: [arm64]", "Architectures: [x86_64]"),
     (FUNCTION, MAIN, "Properties: { RetentionInDays: !Ref LogRetentionDays }", "Properties: {}"),
     (API, MAIN, "        ThrottlingRateLimit: !Ref RequestsPerSecond\n", ""),

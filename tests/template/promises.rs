@@ -145,6 +145,7 @@ pub fn functions(stack: &Stack) -> Vec<String> {
         ("/Function/Architectures", json!(["arm64"])),
         ("/Function/Runtime", json!("provided.al2023")),
         ("/Function/AutoPublishAlias", json!("live")),
+        ("/Function/Tracing", json!("Active")),
     ] {
         if stack.globals(pointer) != &wanted {
             findings.push(format!("globals: {pointer} is {}, not {wanted}", stack.globals(pointer)));

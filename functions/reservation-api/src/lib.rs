@@ -140,6 +140,11 @@ impl App {
         }
     }
 
+    /// Where requests are remembered.
+    pub fn log(&self) -> Arc<dyn RequestLog> {
+        Arc::clone(&self.log)
+    }
+
     /// The same with another pace of looking for an outcome that no bell has announced. For tests.
     #[must_use]
     pub fn polling(mut self, polling: Polling) -> Self {

@@ -9,12 +9,15 @@ use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bytes::Bytes;
+use lambda_http::RequestExt;
 use serde::Deserialize;
 use shared::domain::Invalid;
 use shared::domain::ids::{EventId, ReservationId};
+use shared::trace;
 
 use crate::caller::Caller;
 use crate::list::PageQuery;
@@ -45,7 +48,14 @@ pub fn router(app: App) -> Router {
         .route("/admin/events/{event_id}/report", get(admin::report))
         .fallback(|| async { Problem::NoSuchRoute })
         .method_not_allowed_fallback(|| async { Problem::NoSuchMethod })
+        .layer(from_fn(traced))
         .with_state(app)
+}
+
+/// Answers as a part of the trace that Lambda began for the invocation.
+async fn traced(request: Request, next: Next) -> Response {
+    let trace = request.lambda_context_ref().and_then(|context| context.xray_trace_id.clone());
+    trace::invocation(trace.as_deref(), next.run(request)).await
 }
 
 type Answer = Result<Response, Problem>;

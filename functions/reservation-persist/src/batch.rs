@@ -9,12 +9,12 @@ use bytes::Bytes;
 use metrics::{counter, histogram};
 use serde::Serialize;
 use serde_json::Value;
-use shared::clock;
 use shared::domain::reservation::Outcome;
 use shared::dynamodb::rows::ReservationRow;
 use shared::kafka::{Message, ProduceError};
 use shared::message::{CORRELATION_ID, MESSAGE_VERSION, OutcomeMessage, Request};
 use shared::telemetry::{CONSUMER_LAG_MS, DEAD_LETTERS, LATE_REJECTIONS, OUTCOME_LATENCY_MS, REASON, REDELIVERED};
+use shared::{clock, trace};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -78,7 +78,7 @@ pub async fn persist_batch(persist: &Persist, payload: Value, deadline: Instant)
         // A task of its own, so that a panic is one record's.
         let task = tasks.spawn(async move {
             let _slot = slots.acquire_owned().await;
-            batch.in_time(batch.handle(&first)).await
+            batch.in_time(trace::processing(&batch.persist.topics.requests, &first.headers, batch.handle(&first))).await
         });
         running.insert(task.id(), group);
     }

@@ -51,4 +51,9 @@ impl Persist {
             topics: config.kafka.topics.clone(),
         }
     }
+
+    /// Where outcomes are told.
+    pub fn log(&self) -> Arc<dyn RequestLog> {
+        Arc::clone(&self.log)
+    }
 }

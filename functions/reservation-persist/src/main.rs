@@ -1,18 +1,15 @@
 //! The Kafka function's process: telemetry, configuration, connections, and then the runtime's loop.
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use reservation_persist::{Persist, persist_batch};
 use serde_json::Value;
-use shared::clock;
-use shared::config::Config;
-use shared::telemetry::Telemetry;
+use shared::{clock, process};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
-    let config = Config::from_env()?;
-    let telemetry = Telemetry::init(config.metrics_namespace.clone(), env!("CARGO_PKG_NAME"))?;
+    let (config, telemetry) = process::begin(env!("CARGO_PKG_NAME"))?;
     let persist = Persist::connect(&config).await?;
+    process::close_at_the_end(persist.log(), telemetry).await;
     run(service_fn(|event: LambdaEvent<Value>| {
         let persist = persist.clone();
         async move {

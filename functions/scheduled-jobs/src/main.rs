@@ -1,17 +1,13 @@
 //! The scheduled function's process: telemetry, configuration, connections, and then the runtime's loop.
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use scheduled_jobs::{Jobs, run_job};
 use serde_json::Value;
-use shared::clock;
-use shared::config::Config;
-use shared::telemetry::Telemetry;
+use shared::{clock, process};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    tracing::init_default_subscriber();
-    let config = Config::from_env()?;
-    let telemetry = Telemetry::init(config.metrics_namespace.clone(), env!("CARGO_PKG_NAME"))?;
+    let (config, telemetry) = process::begin(env!("CARGO_PKG_NAME"))?;
     let jobs = Jobs::connect(&config).await?;
     run(service_fn(|event: LambdaEvent<Value>| {
         let jobs = jobs.clone();

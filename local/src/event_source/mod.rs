@@ -67,7 +67,7 @@ use futures_util::future::BoxFuture;
 use krafka::Kafka;
 use krafka::consumer::Consumer;
 use krafka::error::KrafkaError;
-use shared::kafka::{KafkaSettings, KrafkaLog, Security};
+use shared::kafka::{KafkaSettings, KrafkaLog, RequestLog, Security};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;

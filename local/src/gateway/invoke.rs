@@ -109,6 +109,9 @@ impl Function {
             let mut context = Context::default();
             context.request_id = request_id.to_string();
             context.deadline = u64::try_from((since_1970() + answers_within).as_millis()).unwrap_or(u64::MAX);
+            // Lambda gives the id of the header, or one of its own.
+            let trace = request.headers().get("x-amzn-trace-id").and_then(|trace| trace.to_str().ok());
+            context.xray_trace_id = trace.map(str::to_owned);
             let answer = match router.oneshot(request.with_lambda_context(context)).await {
                 Ok(answer) => answer,
                 Err(never) => match never {},

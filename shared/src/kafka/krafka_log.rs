@@ -16,6 +16,8 @@ use krafka::{CloseOptions, Kafka};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{Instant, timeout_at};
 
+use crate::trace;
+
 use super::{Doubt, MAX_MESSAGE_BYTES, Message, Position, ProduceError, Refusal, RequestLog};
 
 /// Time for one whole produce: connect if need be, metadata, hand-over, acknowledgement. Below API Gateway's patience, above a leader election's start.
@@ -119,14 +121,6 @@ impl KrafkaLog {
         }
     }
 
-    /// Waits for what is queued, [`CLOSE_DEADLINE`] at most, and lets the connections go. A produce after it connects anew.
-    pub async fn close(&self) {
-        let producer = self.producer.lock().await.take();
-        if let Some(producer) = producer {
-            close(&producer, CLOSE_DEADLINE).await;
-        }
-    }
-
     /// The shared producer, connected by whoever comes first; the others wait inside their own deadlines.
     async fn producer(&self) -> Result<Arc<Producer>, KrafkaError> {
         let mut slot = self.producer.lock().await;
@@ -219,7 +213,17 @@ impl KrafkaLog {
 
 impl RequestLog for KrafkaLog {
     fn produce(&self, message: Message) -> BoxFuture<'_, Result<Position, ProduceError>> {
-        Box::pin(self.produce_within(message))
+        Box::pin(trace::producing(message, |message| self.produce_within(message)))
+    }
+
+    /// Waits for [`CLOSE_DEADLINE`] at most. A produce after it connects anew.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let producer = self.producer.lock().await.take();
+            if let Some(producer) = producer {
+                close(&producer, CLOSE_DEADLINE).await;
+            }
+        })
     }
 }
 

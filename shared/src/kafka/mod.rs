@@ -197,4 +197,10 @@ impl ProduceError {
 pub trait RequestLog: Send + Sync + 'static {
     /// Appends one message and waits until it is safe.
     fn produce(&self, message: Message) -> BoxFuture<'_, Result<Position, ProduceError>>;
+
+    /// Sends what is still queued, within a named bound, and lets the connections go. A log that queues nothing has
+    /// nothing to do.
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
