@@ -3,10 +3,12 @@
 
 use bytes::Bytes;
 use local::servers::ServerSet;
+use shared::domain::ids::EventId;
 use shared::kafka::Message;
+use shared::redis::keys;
 use shared::telemetry::{
-    ACCEPTED, CLAIMS_GIVEN_BACK, CLOCK_DIFFERENCE_MS, COLD_STARTS, DEAD_LETTERS, LATE_REJECTIONS, OUTCOME_LATENCY_MS,
-    PRODUCES_IN_DOUBT, REDELIVERED, REFUSED, UNDECIDED_MS, metrics,
+    ACCEPTED, CLAIMS_GIVEN_BACK, CLOCK_DIFFERENCE_MS, COLD_STARTS, DEAD_LETTERS, DRIFT, LATE_REJECTIONS,
+    OUTCOME_LATENCY_MS, PRODUCES_IN_DOUBT, REDELIVERED, REFUSED, UNDECIDED_MS, metrics,
 };
 
 use crate::harness::logs::{Mood, Moody};
@@ -47,6 +49,14 @@ fn a_sale_on_which_everything_goes_wrong_once_tells_every_metric() {
         office.drained().await;
         office.system.run_job("expire").await.unwrap();
         office.system.run_job("heal").await.unwrap();
+        // A seat that Redis says is gone, and is not.
+        let taken = &keys::section_keys(&EventId::parse("tells").unwrap(), "B")[1];
+        redis::command::<i64>(&flushed, &["SETBIT", taken, "0", "1"]).await;
+        eventually("the section to be loaded", || async {
+            (office.seat_status("tells", "B-1-1").await == "sold").then_some(())
+        })
+        .await;
+        office.system.run_job("reconcile").await.unwrap();
         office.close().await;
     });
     let count = |metric: &str| told.get(metric).map_or(0.0, |values| values.iter().sum::<f64>());
@@ -55,6 +65,7 @@ fn a_sale_on_which_everything_goes_wrong_once_tells_every_metric() {
     assert_eq!((count(CLAIMS_GIVEN_BACK), count(PRODUCES_IN_DOUBT)), (1.0, 1.0), "{told:?}");
     assert_eq!((count(LATE_REJECTIONS), count(DEAD_LETTERS)), (1.0, 2.0), "the poison came twice: {told:?}");
     assert_eq!((told[OUTCOME_LATENCY_MS].len(), count(REDELIVERED)), (3, 3.0), "{told:?}");
+    assert_eq!(count(DRIFT), 1.0, "{told:?}");
     assert!(told[CLOCK_DIFFERENCE_MS][0] < 1_000.0, "one machine has one clock: {told:?}");
     assert!(count(UNDECIDED_MS) > 0.0, "what was in doubt and lost still waits: {told:?}");
     // Told when a process starts, which none did here.

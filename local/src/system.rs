@@ -33,6 +33,8 @@ const PARTITIONS: u32 = 6;
 const API_REDIS_CONNECTIONS: usize = 8;
 /// The jobs that run by themselves.
 const TICKING: [&str; 3] = ["expire", "heal", "write_back"];
+/// The one among the jobs that looks at everything, and after how many ticks it runs: the deployed one does every minute.
+const SELDOM: (&str, u64) = ("reconcile", 60);
 /// How often they run; the deployed schedule is a minute.
 const TICK: Duration = Duration::from_secs(1);
 /// Time a run of a job has.
@@ -325,9 +327,10 @@ fn handler(persist: Persist, timeout: Duration) -> Handler {
 async fn tick(jobs: Jobs) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+    for tick in 1_u64.. {
         ticks.tick().await;
-        for job in TICKING {
+        let seldom = tick.is_multiple_of(SELDOM.1).then_some(SELDOM.0);
+        for job in TICKING.into_iter().chain(seldom) {
             if let Err(error) = run(&jobs, job).await {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(job, error, "a job failed; the next tick runs it again");

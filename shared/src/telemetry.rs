@@ -34,6 +34,8 @@ pub const REDELIVERED: &str = "Redelivered";
 pub const LATE_REJECTIONS: &str = "LateRejections";
 /// Records that can never be handled ([`REASON`]).
 pub const DEAD_LETTERS: &str = "DeadLetters";
+/// Seats that were wrong in Redis and were repaired, by what was wrong ([`REASON`]).
+pub const DRIFT: &str = "Drift";
 /// Difference between Redis' clock and the jobs' own, in ms.
 pub const CLOCK_DIFFERENCE_MS: &str = "ClockDifferenceMs";
 
@@ -53,8 +55,17 @@ pub const LOCK_LOST: &str = "LockLost";
 const LOCK_COUNTERS: [&str; 4] = [LOCK_CONTENDED, LOCK_WAKES, LOCK_RENEWALS, LOCK_LOST];
 const LOCK_TIMES: [&str; 2] = [LOCK_WAIT_MS, LOCK_HOLD_MS];
 
-const COUNTERS: [&str; 8] =
-    [COLD_STARTS, ACCEPTED, REFUSED, PRODUCES_IN_DOUBT, CLAIMS_GIVEN_BACK, REDELIVERED, LATE_REJECTIONS, DEAD_LETTERS];
+const COUNTERS: [&str; 9] = [
+    COLD_STARTS,
+    ACCEPTED,
+    REFUSED,
+    PRODUCES_IN_DOUBT,
+    CLAIMS_GIVEN_BACK,
+    REDELIVERED,
+    LATE_REJECTIONS,
+    DEAD_LETTERS,
+    DRIFT,
+];
 const TIMES: [&str; 4] = [OUTCOME_LATENCY_MS, CONSUMER_LAG_MS, UNDECIDED_MS, CLOCK_DIFFERENCE_MS];
 
 /// Every metric of the general lock.

@@ -4,12 +4,12 @@
 use serde::Serialize;
 use shared::domain::ids::EventId;
 use shared::dynamodb::StoreError;
-use shared::dynamodb::events::MAX_EVENTS_PAGE;
 use shared::redis::moving::{Announced, MAX_MOVING};
 use shared::telemetry::UNDECIDED_MS;
 use tokio::time::Instant;
 
 use crate::Jobs;
+use crate::directory::Directory;
 
 /// What a run of `heal` did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -37,20 +37,14 @@ pub async fn heal(jobs: &Jobs, deadline: Instant) -> Result<Healed, StoreError> 
 
 async fn heal_all(jobs: &Jobs, deadline: Instant) -> Result<Healed, StoreError> {
     let mut done = Healed::default();
-    let mut after: Option<EventId> = None;
-    loop {
-        let (events, next) = jobs.events.list(MAX_EVENTS_PAGE, after.as_ref()).await?;
-        for event in &events {
-            heal_event(jobs, &event.event_id, deadline, &mut done).await?;
-            if done.without_redis || done.cut_short {
-                return Ok(done);
-            }
-        }
-        after = next;
-        if after.is_none() {
-            return Ok(done);
+    let mut directory = Directory::walk(&jobs.events, None);
+    while let Some(event) = directory.next().await? {
+        heal_event(jobs, &event.event_id, deadline, &mut done).await?;
+        if done.without_redis || done.cut_short {
+            break;
         }
     }
+    Ok(done)
 }
 
 async fn heal_event(jobs: &Jobs, event: &EventId, deadline: Instant, done: &mut Healed) -> Result<(), StoreError> {

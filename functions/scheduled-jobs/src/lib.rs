@@ -3,11 +3,14 @@
 //!
 //! - [`expire`]: ends holds that have run out.
 //! - [`heal`]: tells Redis what a change announced there has come to, where its maker did not.
+//! - [`reconcile`]: compares what Redis says of seats with what DynamoDB has, and repairs it.
 //! - [`write_back`]: adds the views that Redis has counted to the table.
 //! - [`redrive`]: replays what could not be handled; by hand, for a person decides what and when.
 
+mod directory;
 mod expire;
 mod heal;
+mod reconcile;
 pub mod redrive;
 mod write_back;
 
@@ -15,18 +18,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::config::{Config, KafkaConfig};
 use shared::dynamodb::events::Events;
+use shared::dynamodb::job_states::JobStates;
 use shared::dynamodb::reservations::Repository;
 use shared::dynamodb::view_counts::ViewCounts;
 use shared::dynamodb::{StoreError, Table};
 use shared::lock::Lock;
 use shared::redis::Redis;
 use shared::redis::moving::Moving;
+use shared::redis::repair::Repairs;
 use shared::redis::truth::Truths;
 use shared::redis::views::Views;
 use tokio::time::Instant;
 
 pub use expire::Expired;
 pub use heal::Healed;
+use reconcile::PARTITIONS_A_RUN;
+pub use reconcile::Reconciled;
 use redrive::order::Order;
 use redrive::report::Redriven;
 use redrive::{Redrive, RedriveError};
@@ -40,6 +47,8 @@ pub enum Job {
     Expire,
     /// Tell Redis of changes whose makers did not.
     Heal,
+    /// Compare what Redis says of seats with what the table has, and repair it.
+    Reconcile,
     /// Add the views that Redis has counted to the table.
     WriteBack,
     /// List, show or replay what could not be handled.
@@ -54,6 +63,8 @@ pub enum Report {
     Expire(Expired),
     /// Of `heal`.
     Heal(Healed),
+    /// Of `reconcile`.
+    Reconcile(Reconciled),
     /// Of `write_back`.
     WriteBack(WrittenBack),
     /// Of `redrive`.
@@ -95,6 +106,9 @@ pub struct Jobs {
     redis: Redis,
     moving: Moving,
     truths: Truths,
+    repairs: Repairs,
+    reconciling: JobStates,
+    partitions_a_run: u32,
     views: Views,
     view_counts: ViewCounts,
     lock: Lock,
@@ -122,6 +136,9 @@ impl Jobs {
             events: Events::new(table.clone()),
             moving: Moving::new(redis.clone()),
             truths: Truths::new(redis.clone()),
+            repairs: Repairs::new(redis.clone()),
+            reconciling: JobStates::new(table.clone(), "reconcile"),
+            partitions_a_run: PARTITIONS_A_RUN,
             views: Views::new(redis.clone()),
             view_counts: ViewCounts::new(table.clone()),
             lock: Lock::new(redis.clone()),
@@ -129,6 +146,13 @@ impl Jobs {
             table,
             kafka: config.kafka.clone(),
         }
+    }
+
+    /// The same with another number of partitions that one run of `reconcile` compares in turn. For tests.
+    #[must_use]
+    pub fn comparing(mut self, partitions: u32) -> Self {
+        self.partitions_a_run = partitions;
+        self
     }
 }
 
@@ -142,6 +166,7 @@ pub async fn run_job(jobs: &Jobs, payload: Value, wall_ms: i64, deadline: Instan
         // Boxed: the compiler cannot lay out the whole depth of it in one piece.
         Job::Expire => Report::Expire(Box::pin(expire::expire(jobs, wall_ms, deadline)).await?),
         Job::Heal => Report::Heal(Box::pin(heal::heal(jobs, deadline)).await?),
+        Job::Reconcile => Report::Reconcile(Box::pin(reconcile::reconcile(jobs, deadline)).await?),
         Job::WriteBack => Report::WriteBack(Box::pin(write_back::write_back(jobs, deadline)).await?),
         Job::Redrive(order) => Report::Redrive(Box::pin(redrive(jobs, order, deadline)).await?),
     };

@@ -8,13 +8,13 @@ use std::time::Duration;
 use serde::Serialize;
 use shared::domain::ids::EventId;
 use shared::dynamodb::StoreError;
-use shared::dynamodb::events::MAX_EVENTS_PAGE;
 use shared::dynamodb::view_counts::Added;
 use shared::lock::{AcquireError, Options, WithLockError};
 use shared::redis::keys;
 use tokio::time::Instant;
 
 use crate::Jobs;
+use crate::directory::Directory;
 
 /// How long the lock outlives a runner who died.
 const LEASE: Duration = Duration::from_secs(15);
@@ -59,24 +59,18 @@ pub async fn write_back(jobs: &Jobs, deadline: Instant) -> Result<WrittenBack, S
 
 async fn all_events(jobs: &Jobs, deadline: Instant) -> Result<WrittenBack, StoreError> {
     let mut done = WrittenBack::default();
-    let mut after: Option<EventId> = None;
-    loop {
-        let (events, next) = jobs.events.list(MAX_EVENTS_PAGE, after.as_ref()).await?;
-        for event in &events {
-            if Instant::now() >= deadline {
-                done.cut_short = true;
-                return Ok(done);
-            }
-            one_event(jobs, &event.event_id, &mut done).await?;
-            if done.without_redis || done.overtaken {
-                return Ok(done);
-            }
+    let mut directory = Directory::walk(&jobs.events, None);
+    while let Some(event) = directory.next().await? {
+        if Instant::now() >= deadline {
+            done.cut_short = true;
+            break;
         }
-        after = next;
-        if after.is_none() {
-            return Ok(done);
+        one_event(jobs, &event.event_id, &mut done).await?;
+        if done.without_redis || done.overtaken {
+            break;
         }
     }
+    Ok(done)
 }
 
 async fn one_event(jobs: &Jobs, event: &EventId, done: &mut WrittenBack) -> Result<(), StoreError> {

@@ -10,6 +10,10 @@ use super::{StoreError, Table, keys, store_error};
 
 /// The attribute that says how far.
 const CURSOR: &str = "cursor";
+/// The attribute that says where.
+const PLACE: &str = "place";
+/// The scope of a job that has only one.
+const WHOLE: &str = "all";
 
 /// The states of one job. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -32,6 +36,31 @@ impl JobStates {
         let Some(item) = self.table.get(keys::job(self.job, scope), keys::ALONE, true).await? else { return Ok(None) };
         let number = item.get(CURSOR).and_then(|value| value.as_n().ok()).and_then(|text| text.parse().ok());
         number.map(Some).ok_or_else(|| StoreError::corrupt("the job's cursor is no number"))
+    }
+
+    /// What the job that goes through everything in turn has come to; `None` = to be begun from the start. Strongly
+    /// consistent.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn place(&self) -> Result<Option<String>, StoreError> {
+        let item = self.table.get(keys::job(self.job, WHOLE), keys::ALONE, true).await?;
+        let place = item.and_then(|item| item.get(PLACE).and_then(|value| value.as_s().ok().cloned()));
+        Ok(place.filter(|place| !place.is_empty()))
+    }
+
+    /// Remembers what it has come to; empty = all of it. The last one to say so counts: a runner who was overtaken costs
+    /// double work.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn set_place(&self, place: &str) -> Result<(), StoreError> {
+        let request = self.table.client.update_item().table_name(&self.table.name);
+        let request = request.set_key(Some(keys::primary(keys::job(self.job, WHOLE), keys::ALONE)));
+        let request = request.update_expression("SET #place = :place").expression_attribute_names("#place", PLACE);
+        let request = request.expression_attribute_values(":place", AttributeValue::S(place.to_owned()));
+        request.send().await.map_err(store_error)?;
+        Ok(())
     }
 
     /// Moves the cursor to `to`, if it stands below, or still where the caller has `seen` it; `false` = another run has come

@@ -8,6 +8,7 @@
 //! | `t1:{e}:views:on-their-way` | hash | batch and count of views that are being added to the table |
 //! | `t1:{e}:views:stored` | string | how many views the table has |
 //! | `t1:{e}:dirty` | set | sections whose state is in doubt |
+//! | `t1:{e}:dirty:at-work` | set | those of them that a reconciler has taken over |
 //! | `t1:{e}:moving` | sorted set | `<uuid>:<token>` → when a change was announced that has not been told yet (ms) |
 //! | `t1:{e}:undecided` | sorted set | uuid → when it was claimed (ms), until something is told of it or its lease ends |
 //! | `t1:{e}:s:<section>:claims` | hash | seat number → `<expiry, 13 digits of ms>:<uuid>`; `@loaded` (s), `@load` (nonce) |
@@ -52,6 +53,16 @@ pub fn views_stored(event: &EventId) -> String {
 /// Sections whose state is in doubt.
 pub fn dirty(event: &EventId) -> String {
     key(event, "dirty")
+}
+
+/// Those of them that a reconciler has taken over.
+pub fn dirty_at_work(event: &EventId) -> String {
+    key(event, "dirty:at-work")
+}
+
+/// What is kept of an event as such, beside its sections, its customers and its views.
+pub fn parts_of_event(event_id: &EventId) -> [String; 5] {
+    [event(event_id), dirty(event_id), dirty_at_work(event_id), moving(event_id), undecided(event_id)]
 }
 
 /// Changes that were announced and not told yet.
@@ -138,6 +149,7 @@ mod tests {
             views_on_their_way(&e),
             views_stored(&e),
             dirty(&e),
+            dirty_at_work(&e),
             moving(&e),
             undecided(&e),
             record(&id),

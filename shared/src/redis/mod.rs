@@ -10,6 +10,7 @@
 //! - [`blocking`]: seats on their way off sale.
 //! - [`bell`]: wakes whoever waits for it.
 //! - [`seat_map`]: sections as they are now.
+//! - [`repair`]: seats as they stand here, made what DynamoDB has.
 //! - [`loading`]: a publication made known; a cold section's state.
 //! - [`iam`]: who we are, for ElastiCache.
 
@@ -21,6 +22,7 @@ pub mod keys;
 pub mod loading;
 pub mod moving;
 pub mod records;
+pub mod repair;
 pub mod seat_map;
 mod sections;
 pub mod truth;

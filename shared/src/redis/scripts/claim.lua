@@ -160,5 +160,7 @@ if #left > 0 then redis.call('HDEL', customer, unpack(left)) end
 local entry = string.format('%d:%d:c:%s', expires, #seats, table.concat(ids, ','))
 redis.call('HSET', customer, uuid, entry, '@rate', minute .. ':' .. (this_minute + 1))
 local message = ARGV[9] .. string.format(',"seats":%s,"held_at_ms":%d,"expires_at_ms":%d}', json, now, expires)
+-- Nobody can name an event's customers later, so what they have goes by itself, a week after the sale; their rows stay.
+redis.call('PEXPIREAT', customer, tonumber(sale[3]) + 604800000)
 redis.call('SET', record, '1\n\n' .. message, 'EX', ARGV[10])
 return { 'granted', message, '1', tostring(now) }

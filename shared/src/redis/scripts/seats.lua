@@ -62,6 +62,16 @@ local function mark(section, number, taken, blocked)
   end
 end
 
+-- All that stands here of a seat, to be compared: "<taken><blocked><used>:<end of its claim among `ends`>:<claim>".
+local function state_of(section, number)
+  local bits = redis.call('GETBIT', section.taken, number) .. redis.call('GETBIT', section.blocked, number)
+  local used, ends = 0, ''
+  if section.general then
+    used, ends = redis.call('GETBIT', section.used, number), redis.call('ZSCORE', section.ends, number) or ''
+  end
+  return bits .. used .. ':' .. ends .. ':' .. (redis.call('HGET', section.claims, number) or '')
+end
+
 -- Forgets claims among the undecided whose lease has ended; a hundred a time are more than come.
 local function forget_ended(undecided, lease)
   local ended = redis.call('ZRANGEBYSCORE', undecided, '-inf', now - lease, 'LIMIT', 0, 100)

@@ -1,0 +1,217 @@
+//! One seat as Redis has it beside the same seat as DynamoDB has it: what is wrong, and what it has to be. Pure.
+//!
+//! DynamoDB was read after Redis, so where the two differ Redis is behind, has lost something, or runs ahead by a claim that
+//! nobody has decided yet. A live claim is somebody's until it is decided or ends, and is never taken away here.
+
+use shared::domain::event::TakenState;
+use shared::redis::repair::{FARTHEST_END_MS, GRACE_MS, Seen, Wanted};
+
+/// What was wrong with a seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Drift {
+    /// Sold, and offered.
+    SoldAsFree,
+    /// Taken off sale, and offered.
+    BlockedAsFree,
+    /// Held, and offered.
+    HeldAsFree,
+    /// Free or held, and marked as gone for good.
+    Marked,
+    /// Held until another time.
+    WrongEnd,
+    /// Claimed for longer than anybody may.
+    Orphan,
+    /// A place that would not be drawn, or would be drawn twice.
+    Places,
+}
+
+impl Drift {
+    /// The stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SoldAsFree => "sold-as-free",
+            Self::BlockedAsFree => "blocked-as-free",
+            Self::HeldAsFree => "held-as-free",
+            Self::Marked => "marked",
+            Self::WrongEnd => "wrong-end",
+            Self::Orphan => "orphan",
+            Self::Places => "places",
+        }
+    }
+}
+
+/// What comparing a seat brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Both say the same, or will by themselves.
+    Right,
+    /// Redis has to be told; `None` = nothing was wrong, only litter lay about.
+    Wrong(Wanted, Option<Drift>),
+    /// Held by one and claimed by another, who will be refused: to be looked at again once he was.
+    Disputed,
+}
+
+/// Compares.
+pub fn compare(seen: &Seen, stored: Option<&TakenState>, is_general: bool, now_ms: i64) -> Verdict {
+    let stored_end = |owner: &String| match stored {
+        Some(TakenState::Held { owner: stored, expires_at_ms }) if stored == owner => *expires_at_ms + GRACE_MS,
+        _ => 0,
+    };
+    // As far as nobody's claim reaches, unless the table says that his does.
+    let farthest = |owner: &String| (now_ms + FARTHEST_END_MS).max(stored_end(owner));
+    let is_orphan = seen.claim.as_ref().is_some_and(|(end, owner)| *end > farthest(owner));
+    let live = seen.claim.as_ref().filter(|(end, _)| *end > now_ms && !is_orphan);
+    let foreign = |owner: &String| live.is_some_and(|(_, claimant)| claimant != owner);
+    match stored {
+        Some(TakenState::Sold { owner }) => {
+            let is_marked = seen.taken && !seen.blocked;
+            gone(seen, is_general, is_marked, foreign(owner), Drift::SoldAsFree, Wanted::Sold(owner.clone()))
+        }
+        Some(TakenState::Blocked { owner }) => {
+            let is_marked = seen.taken && seen.blocked;
+            gone(seen, is_general, is_marked, foreign(owner), Drift::BlockedAsFree, Wanted::Blocked(owner.clone()))
+        }
+        Some(TakenState::Held { owner, expires_at_ms }) if *expires_at_ms > now_ms => {
+            let wrong = |drift| Verdict::Wrong(Wanted::Held(*expires_at_ms, owner.clone()), Some(drift));
+            match live {
+                Some((_, claimant)) if claimant != owner => Verdict::Disputed,
+                _ if seen.taken => wrong(Drift::Marked),
+                None => wrong(if is_orphan { Drift::Orphan } else { Drift::HeldAsFree }),
+                Some((end, _)) if !(*expires_at_ms..=*expires_at_ms + GRACE_MS).contains(end) => wrong(Drift::WrongEnd),
+                Some((end, _)) if is_general && !is_drawable_after(seen, *end) => wrong(Drift::Places),
+                Some(_) => Verdict::Right,
+            }
+        }
+        // A hold that ended is nobody's, stored or not.
+        Some(TakenState::Held { .. }) | None => match live {
+            Some((end, owner)) => {
+                let keep = |drift| Verdict::Wrong(Wanted::Held(*end, owner.clone()), Some(drift));
+                match () {
+                    () if seen.taken || seen.blocked => keep(Drift::Marked),
+                    () if is_general && !is_drawable_after(seen, *end) => keep(Drift::Places),
+                    () => Verdict::Right,
+                }
+            }
+            None if is_orphan => Verdict::Wrong(Wanted::Free, Some(Drift::Orphan)),
+            None if seen.taken || seen.blocked => Verdict::Wrong(Wanted::Free, Some(Drift::Marked)),
+            // What has run out is harvested by the next draw, as long as its end is known.
+            None if seen.used && seen.ends_at_ms.is_none() => Verdict::Wrong(Wanted::Free, Some(Drift::Places)),
+            None if seen.claim.is_some() || seen.ends_at_ms.is_some() => Verdict::Wrong(Wanted::Free, None),
+            None => Verdict::Right,
+        },
+    }
+}
+
+/// A seat that is gone for good.
+fn gone(seen: &Seen, is_general: bool, is_marked: bool, is_foreign: bool, offered: Drift, wanted: Wanted) -> Verdict {
+    let is_drawn = is_general && !seen.used;
+    // Its own claim is over; somebody else's is refused when it is decided, and ends.
+    let litter = !is_foreign && (seen.claim.is_some() || seen.ends_at_ms.is_some());
+    match () {
+        () if !is_marked => Verdict::Wrong(wanted, Some(if seen.taken { Drift::Marked } else { offered })),
+        () if is_drawn => Verdict::Wrong(wanted, Some(Drift::Places)),
+        () if litter => Verdict::Wrong(wanted, None),
+        () => Verdict::Right,
+    }
+}
+
+/// Whether a claimed place is out of the draw now, and back in it when its claim has ended.
+fn is_drawable_after(seen: &Seen, end: i64) -> bool {
+    seen.used && seen.ends_at_ms == Some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_760_000_000_000;
+
+    fn claimed(end: i64, owner: &str) -> Seen {
+        Seen { claim: Some((end, owner.to_owned())), ..Seen::default() }
+    }
+
+    fn held(end: i64) -> TakenState {
+        TakenState::Held { owner: "o".into(), expires_at_ms: end }
+    }
+
+    fn wrong(verdict: Verdict) -> (Wanted, Option<Drift>) {
+        let Verdict::Wrong(wanted, drift) = verdict else { panic!("{verdict:?}") };
+        (wanted, drift)
+    }
+
+    #[test]
+    fn an_undecided_claim_is_nobody_elses_business() {
+        assert_eq!(compare(&claimed(NOW + 1, "u"), None, false, NOW), Verdict::Right);
+        assert_eq!(compare(&claimed(NOW + 1, "u"), Some(&held(NOW)), false, NOW), Verdict::Right);
+        let longest = claimed(NOW + FARTHEST_END_MS, "u");
+        assert_eq!(compare(&longest, None, false, NOW), Verdict::Right);
+        let orphan = claimed(NOW + FARTHEST_END_MS + 1, "u");
+        assert_eq!(wrong(compare(&orphan, None, false, NOW)), (Wanted::Free, Some(Drift::Orphan)));
+        let stored = held(NOW + 1);
+        let owned = (Wanted::Held(NOW + 1, "o".into()), Some(Drift::Orphan));
+        assert_eq!(wrong(compare(&orphan, Some(&stored), false, NOW)), owned);
+        let far = NOW + 2 * FARTHEST_END_MS;
+        assert_eq!(compare(&claimed(far, "o"), Some(&held(far)), false, NOW), Verdict::Right, "so it is stored");
+        // Its mark is wrong, and the claim stays.
+        let marked = Seen { taken: true, ..claimed(NOW + 1, "u") };
+        let kept = (Wanted::Held(NOW + 1, "u".into()), Some(Drift::Marked));
+        assert_eq!(wrong(compare(&marked, None, false, NOW)), kept);
+    }
+
+    #[test]
+    fn a_hold_is_what_is_stored_and_disputed_while_another_claims_it() {
+        let stored = held(NOW + 60_000);
+        let wanted = Wanted::Held(NOW + 60_000, "o".into());
+        let is = |seen: &Seen| compare(seen, Some(&stored), false, NOW);
+        assert_eq!(is(&claimed(NOW + 60_000, "o")), Verdict::Right);
+        assert_eq!(is(&claimed(NOW + 75_000, "o")), Verdict::Right, "a change under way keeps it a little longer");
+        for (seen, drift) in [
+            (Seen::default(), Drift::HeldAsFree),
+            (claimed(NOW, "u"), Drift::HeldAsFree),
+            (claimed(NOW + 59_999, "o"), Drift::WrongEnd),
+            (claimed(NOW + 75_001, "o"), Drift::WrongEnd),
+            (Seen { taken: true, ..Seen::default() }, Drift::Marked),
+        ] {
+            assert_eq!(wrong(is(&seen)), (wanted.clone(), Some(drift)), "{seen:?}");
+        }
+        assert_eq!(is(&claimed(NOW + 1, "u")), Verdict::Disputed);
+    }
+
+    #[test]
+    fn what_is_gone_for_good_is_marked_and_others_claims_stay() {
+        let sold = TakenState::Sold { owner: "o".into() };
+        let blocked = TakenState::Blocked { owner: "o".into() };
+        let taken = Seen { taken: true, ..Seen::default() };
+        let both = Seen { blocked: true, ..taken.clone() };
+        assert_eq!(compare(&taken, Some(&sold), false, NOW), Verdict::Right);
+        assert_eq!(compare(&both, Some(&blocked), false, NOW), Verdict::Right);
+        let is = |seen: &Seen, stored| wrong(compare(seen, Some(stored), false, NOW)).1;
+        assert_eq!(is(&Seen::default(), &sold), Some(Drift::SoldAsFree));
+        assert_eq!(is(&Seen::default(), &blocked), Some(Drift::BlockedAsFree));
+        assert_eq!((is(&both, &sold), is(&taken, &blocked)), (Some(Drift::Marked), Some(Drift::Marked)));
+        assert_eq!(is(&Seen { taken: true, ..claimed(NOW + 1, "o") }, &sold), None, "its own claim is litter");
+        assert_eq!(compare(&Seen { taken: true, ..claimed(NOW + 1, "u") }, Some(&sold), false, NOW), Verdict::Right);
+        assert_eq!(wrong(compare(&both, None, false, NOW)), (Wanted::Free, Some(Drift::Marked)));
+    }
+
+    #[test]
+    fn places_are_drawn_when_they_are_free_and_only_then() {
+        let place = |used, ends_at_ms, seen: Seen| Seen { used, ends_at_ms, ..seen };
+        let is = |seen: &Seen, stored: Option<&TakenState>| compare(seen, stored, true, NOW);
+        let live = claimed(NOW + 5, "u");
+        assert_eq!(is(&place(true, Some(NOW + 5), live.clone()), None), Verdict::Right);
+        for seen in
+            [place(false, Some(NOW + 5), live.clone()), place(true, None, live.clone()), place(true, Some(NOW), live)]
+        {
+            assert_eq!(wrong(is(&seen, None)), (Wanted::Held(NOW + 5, "u".into()), Some(Drift::Places)), "{seen:?}");
+        }
+        // What has run out and is not harvested yet is litter; what nobody would harvest is lost.
+        let past = place(true, Some(NOW), claimed(NOW, "u"));
+        assert_eq!(wrong(is(&past, None)), (Wanted::Free, None));
+        assert_eq!(wrong(is(&place(true, None, Seen::default()), None)), (Wanted::Free, Some(Drift::Places)));
+        let sold = TakenState::Sold { owner: "o".into() };
+        let undrawn = Seen { taken: true, ..Seen::default() };
+        assert_eq!(wrong(is(&undrawn, Some(&sold))).1, Some(Drift::Places), "it would be drawn again");
+        assert_eq!(is(&place(true, None, undrawn), Some(&sold)), Verdict::Right);
+    }
+}
