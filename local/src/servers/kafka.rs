@@ -76,12 +76,7 @@ impl Kafka {
         }
     }
 
-    async fn start_on(
-        port: u16,
-        controller_port: u16,
-        doors: &Doors,
-        class_path: &str,
-    ) -> Result<Self, StartError> {
+    async fn start_on(port: u16, controller_port: u16, doors: &Doors, class_path: &str) -> Result<Self, StartError> {
         let folder = Folder::new("kafka")?;
         let properties = folder.path().join("server.properties");
         let mut secured = Vec::new();

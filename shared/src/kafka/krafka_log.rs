@@ -15,11 +15,10 @@ use krafka::{CloseOptions, Kafka};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use crate::causes::chain;
-use crate::trace;
-
 use super::krafka_security::{self, Security};
 use super::{Doubt, MAX_MESSAGE_BYTES, Message, Position, ProduceError, Refusal, RequestLog};
+use crate::causes::chain;
+use crate::trace;
 
 /// Time for one whole produce: connect if need be, metadata, hand-over, acknowledgement. Below API Gateway's patience, above a leader election's start.
 pub const PRODUCE_DEADLINE: Duration = Duration::from_secs(3);
@@ -106,10 +105,14 @@ impl KrafkaLog {
 
     /// Connects ahead of the first produce, for [`WARM_UP_DEADLINE`] at most. Brokers that are down are met again, and reported, by the first produce.
     pub async fn warm_up(&self) {
+        let security = self.settings.security.slug();
         match timeout_at(Instant::now() + WARM_UP_DEADLINE, self.producer()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(cause = chain(&error), "Kafka is not reachable yet"),
-            Err(_) => tracing::warn!(deadline_ms = WARM_UP_DEADLINE.as_millis(), "Kafka did not answer in time"),
+            // A broker that meets another protocol than its own only hangs up; which one it met is the reason then.
+            Ok(Err(error)) => tracing::warn!(security, cause = chain(&error), "Kafka is not reachable yet"),
+            Err(_) => {
+                tracing::warn!(security, deadline_ms = WARM_UP_DEADLINE.as_millis(), "Kafka did not answer in time");
+            }
         }
     }
 

@@ -30,6 +30,18 @@ pub enum Security {
     },
 }
 
+impl Security {
+    /// Its word in the configuration and in logs.
+    pub(super) fn slug(&self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Tls => "tls",
+            Self::Scram { .. } => "scram",
+            Self::MskIam { .. } => "msk-iam",
+        }
+    }
+}
+
 /// The credentials of the process, looked up by the first connection.
 pub(super) type Chain = Arc<OnceCell<Option<SharedCredentialsProvider>>>;
 

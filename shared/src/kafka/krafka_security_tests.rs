@@ -1,7 +1,8 @@
 //! What MSK is told of us is what AWS' own signer tells it, over a connection that it alone can read.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
@@ -109,8 +110,27 @@ async fn introduction(listener: &TcpListener, acceptor: &TlsAcceptor) -> Value {
     serde_json::from_slice(&body[4..]).unwrap()
 }
 
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn a_broker_is_told_what_aws_own_signer_says_anew_with_every_connection() {
+    let (logged, level) = (Logged::default(), tracing::Level::DEBUG);
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (acceptor, ca) = certificate();
     let security = Security::MskIam { region: REGION.to_owned() };
@@ -142,6 +162,11 @@ async fn a_broker_is_told_what_aws_own_signer_says_anew_with_every_connection() 
         if dates.last() != Some(&at) {
             dates.push(at);
         }
+    }
+    let text = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("SASL handshake"), "{text}");
+    for secret in [SECRET_KEY, SESSION_TOKEN, "x-amz-signature", "X-Amz-Signature"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
     }
 }
 

@@ -41,6 +41,7 @@ use fred::types::{Builder, ClusterHash, CustomCommand, Value};
 
 use futures_util::future::try_join_all;
 
+use crate::causes::chain;
 use crate::config::Config as Settings;
 use iam::Tokens;
 
@@ -194,7 +195,7 @@ impl Redis {
             })
             .set_policy(policy);
         let pool = builder.build_pool(connections.max(1)).map_err(RedisError::Unavailable)?;
-        pool.clients().iter().for_each(troubles::tell);
+        troubles::tell(pool.clients());
         pool.connect_pool();
         let redis = Self { pool, builder: Arc::new(builder) };
         if tokio::time::timeout(INIT_WAIT, redis.pool.wait_for_connect()).await.is_err() {
@@ -216,7 +217,7 @@ impl Redis {
                 Some(policy) => Err(RedisError::WouldEvict(policy.to_owned())),
             },
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "redis does not tell whether it would evict");
+                tracing::warn!(cause = chain(&error), "redis does not tell whether it would evict");
                 Ok(())
             }
         }
