@@ -176,10 +176,7 @@ impl Table {
     /// Opens a connection ahead of the first request. A table that cannot be reached is met, and reported, by that one.
     pub async fn warm_up(&self) {
         if let Err(error) = self.get("WARM-UP".into(), keys::ALONE, false).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "dynamodb is not reachable yet; going on without it"
-            );
+            tracing::warn!(cause = chain(&error), "dynamodb is not reachable yet; going on without it");
         }
     }
 
