@@ -31,5 +31,6 @@ mod telemetry;
 mod template;
 mod tidy;
 mod traces;
+mod transport;
 mod views;
 mod waiting;

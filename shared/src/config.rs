@@ -1,9 +1,13 @@
 //! How a function is configured: the only place that reads the environment (invariant 7), once, typed; it names all that is missing.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use crate::dynamodb::TableSettings;
+use crate::kafka::Security;
 use crate::redis::iam::IamUser;
+use crate::secret::{Secret, without_user};
 
 /// Connections to Redis where `REDIS_CONNECTIONS` does not say: an environment of classic Lambda serves one request at a time.
 const DEFAULT_REDIS_CONNECTIONS: usize = 1;
@@ -20,8 +24,10 @@ pub struct KafkaConfig {
     pub bootstrap_servers: Option<String>,
     /// The MSK cluster.
     pub cluster_arn: Option<String>,
-    /// Whether connections are MSK's (TLS with IAM) or plain ones of a local broker.
-    pub msk_iam: bool,
+    /// How connections are secured.
+    pub security: Security,
+    /// PEM file of the authorities whose certificates are believed; `None` = those that browsers believe.
+    pub ca_file: Option<PathBuf>,
     /// The topics.
     pub topics: Topics,
 }
@@ -39,13 +45,15 @@ pub struct Topics {
     pub failed: String,
 }
 
-/// What every function is told.
-#[derive(Debug, Clone)]
+/// What every function is told. Printing it shows no password.
+#[derive(Clone)]
 pub struct Config {
     /// The table.
     pub table: TableSettings,
     /// Redis' URL.
     pub redis_url: String,
+    /// PEM file of the authorities whose certificates are believed, by the servers for locks, too; `None` = the system's.
+    pub redis_ca_file: Option<PathBuf>,
     /// Whom ElastiCache knows; `None` = the URL says who we are.
     pub redis_iam: Option<IamUser>,
     /// Connections to Redis a process opens.
@@ -62,7 +70,30 @@ pub struct Config {
     pub min_hold_seconds: u32,
 }
 
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let locks: Vec<String> = self.lock_redis_urls.iter().map(|url| without_user(url)).collect();
+        f.debug_struct("Config")
+            .field("table", &self.table)
+            .field("redis_url", &without_user(&self.redis_url))
+            .field("redis_ca_file", &self.redis_ca_file)
+            .field("redis_iam", &self.redis_iam)
+            .field("redis_connections", &self.redis_connections)
+            .field("lock_redis_urls", &locks)
+            .field("kafka", &self.kafka)
+            .field("xray_daemon", &self.xray_daemon)
+            .field("metrics_namespace", &self.metrics_namespace)
+            .field("min_hold_seconds", &self.min_hold_seconds)
+            .finish()
+    }
+}
+
 impl Config {
+    /// Whose certificates Redis is believed by.
+    pub(crate) fn redis_ca(&self) -> Option<&Path> {
+        self.redis_ca_file.as_deref()
+    }
+
     /// Reads the process' environment.
     ///
     /// # Errors
@@ -95,18 +126,30 @@ impl Config {
         };
         let bootstrap_servers = lookup("KAFKA_BOOTSTRAP_SERVERS");
         let cluster_arn = lookup("MSK_CLUSTER_ARN");
-        let msk_iam = match lookup("KAFKA_SECURITY").as_deref() {
-            None | Some("msk-iam") => true,
-            Some("plaintext") => false,
+        // arn:aws:kafka:<region>:<account>:cluster/<name>/<uuid>
+        let region = cluster_arn.as_deref().and_then(|arn| arn.split(':').nth(3)).unwrap_or_default().to_owned();
+        let security = match lookup("KAFKA_SECURITY").as_deref() {
+            None | Some("msk-iam") => Security::MskIam { region },
+            Some("plaintext") => Security::Plaintext,
+            Some("tls") => Security::Tls,
+            Some("scram") => {
+                Security::Scram { user: required("KAFKA_USER"), password: Secret::new(required("KAFKA_PASSWORD")) }
+            }
             Some(other) => {
-                wrong.push(format!("KAFKA_SECURITY is {other:?}, must be msk-iam or plaintext"));
-                true
+                wrong.push(format!("KAFKA_SECURITY is {other:?}, must be msk-iam, scram, tls or plaintext"));
+                Security::MskIam { region }
             }
         };
+        let msk_iam = matches!(security, Security::MskIam { .. });
         if cluster_arn.is_none() && (msk_iam || bootstrap_servers.is_none()) {
-            let plain = "unless KAFKA_BOOTSTRAP_SERVERS is set and KAFKA_SECURITY is plaintext";
-            wrong.push(format!("MSK_CLUSTER_ARN is not set; it is needed {plain}"));
+            let own = "unless KAFKA_BOOTSTRAP_SERVERS is set and KAFKA_SECURITY is scram, tls or plaintext";
+            wrong.push(format!("MSK_CLUSTER_ARN is not set; it is needed {own}"));
         }
+        let ca_file = lookup("KAFKA_CA_FILE").map(PathBuf::from);
+        if ca_file.is_some() && security == Security::Plaintext {
+            wrong.push("KAFKA_CA_FILE is set where KAFKA_SECURITY is plaintext".to_owned());
+        }
+        let encrypted = |url: &str| url.starts_with("rediss") || url.starts_with("valkeys");
         let mut number = |name: &str, default: usize| match lookup(name).map(|text| text.parse()) {
             None => default,
             Some(Ok(number)) => number,
@@ -121,7 +164,7 @@ impl Config {
             (None, None) => None,
             (Some(user), Some(cache)) => {
                 // Whoever reads a token is us for a quarter of an hour.
-                if !redis_url.starts_with("rediss") && !redis_url.starts_with("valkeys") {
+                if !encrypted(&redis_url) {
                     wrong.push("REDIS_URL must be rediss:// where REDIS_IAM_USER is set".to_owned());
                 }
                 Some(IamUser { user, cache })
@@ -133,17 +176,22 @@ impl Config {
         };
         let lock_urls = lookup("LOCK_REDIS_URLS").unwrap_or_default();
         let lock_redis_urls = lock_urls.split(',').map(str::trim).filter(|url| !url.is_empty());
-        let lock_redis_urls = lock_redis_urls.map(str::to_owned).collect();
+        let lock_redis_urls: Vec<String> = lock_redis_urls.map(str::to_owned).collect();
+        let redis_ca_file = lookup("REDIS_CA_FILE").map(PathBuf::from);
+        if redis_ca_file.is_some() && !(encrypted(&redis_url) && lock_redis_urls.iter().all(|url| encrypted(url))) {
+            wrong.push("REDIS_URL and LOCK_REDIS_URLS must be rediss:// where REDIS_CA_FILE is set".to_owned());
+        }
         if !wrong.is_empty() {
             return Err(ConfigError(wrong));
         }
         Ok(Self {
             table: TableSettings { table, endpoint: lookup("DYNAMODB_ENDPOINT") },
             redis_url,
+            redis_ca_file,
             redis_iam,
             redis_connections,
             lock_redis_urls,
-            kafka: KafkaConfig { bootstrap_servers, cluster_arn, msk_iam, topics },
+            kafka: KafkaConfig { bootstrap_servers, cluster_arn, security, ca_file, topics },
             // Lambda's own variable: one it cannot be read from is no reason not to sell.
             xray_daemon: lookup("AWS_XRAY_DAEMON_ADDRESS").and_then(|address| address.parse().ok()),
             metrics_namespace: lookup("METRICS_NAMESPACE").unwrap_or_else(|| crate::telemetry::NAMESPACE.to_owned()),
@@ -188,12 +236,14 @@ mod tests {
         }
     }
 
+    /// Reads what is complete but for these.
+    fn complete(pairs: &[(&'static str, &'static str)]) -> Result<Config, ConfigError> {
+        let rest = COMPLETE.iter().filter(|(key, _)| !pairs.iter().any(|(name, _)| name == key));
+        read(&rest.chain(pairs).copied().collect::<Vec<_>>())
+    }
+
     #[test]
     fn a_user_of_elasticache_comes_with_its_cache_and_never_in_plain() {
-        let complete = |pairs: &[(&'static str, &'static str)]| {
-            let rest = COMPLETE.iter().filter(|(key, _)| !pairs.iter().any(|(name, _)| name == key));
-            read(&rest.chain(pairs).copied().collect::<Vec<_>>())
-        };
         let (user, cache) = (("REDIS_IAM_USER", "tickets"), ("REDIS_IAM_CACHE", "tickets-cache"));
         let tls = ("REDIS_URL", "rediss-cluster://cache:6379");
         let iam = complete(&[tls, user, cache]).unwrap().redis_iam.unwrap();
@@ -206,7 +256,7 @@ mod tests {
     #[test]
     fn a_deployed_system_speaks_iam_and_takes_no_short_holds_unless_told() {
         let config = read(&COMPLETE).unwrap();
-        assert!(config.kafka.msk_iam);
+        assert_eq!(config.kafka.security, Security::MskIam { region: "eu-central-1".to_owned() });
         assert_eq!((config.redis_connections, config.min_hold_seconds, config.table.endpoint), (1, 60, None));
         assert_eq!(config.lock_redis_urls, [""; 0]);
     }
@@ -216,5 +266,45 @@ mod tests {
         let urls = ("LOCK_REDIS_URLS", "redis://a:1, redis://b:2,,redis://c:3");
         let config = read(&[&COMPLETE[..], &[urls]].concat()).unwrap();
         assert_eq!(config.lock_redis_urls, ["redis://a:1", "redis://b:2", "redis://c:3"]);
+    }
+
+    const SCRAM: [(&str, &str); 5] = [
+        ("KAFKA_SECURITY", "scram"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka:9094"),
+        ("MSK_CLUSTER_ARN", ""),
+        ("KAFKA_USER", "tickets"),
+        ("KAFKA_PASSWORD", "scram-secret"),
+    ];
+
+    #[test]
+    fn a_broker_of_one_s_own_is_told_a_user_and_his_password() {
+        let kafka = complete(&SCRAM).unwrap().kafka;
+        let password = Secret::new("scram-secret");
+        assert_eq!(kafka.security, Security::Scram { user: "tickets".to_owned(), password });
+        let missing = complete(&SCRAM[..3]).unwrap_err().to_string();
+        assert!(missing.contains("KAFKA_USER") && missing.contains("KAFKA_PASSWORD"), "{missing}");
+        let tls = [("KAFKA_SECURITY", "tls"), ("KAFKA_CA_FILE", "/ca.pem"), SCRAM[1], SCRAM[2]];
+        let kafka = complete(&tls).unwrap().kafka;
+        assert_eq!((kafka.security, kafka.ca_file), (Security::Tls, Some(PathBuf::from("/ca.pem"))));
+        let plain = complete(&[("KAFKA_SECURITY", "plaintext"), tls[1], SCRAM[1]]).unwrap_err().to_string();
+        assert!(plain.contains("KAFKA_CA_FILE"), "{plain}");
+    }
+
+    #[test]
+    fn an_authority_is_believed_where_there_are_certificates_to_see() {
+        let (tls, ca) = (("REDIS_URL", "rediss://cache:6379"), ("REDIS_CA_FILE", "/ca.pem"));
+        assert_eq!(complete(&[tls, ca]).unwrap().redis_ca(), Some(Path::new("/ca.pem")));
+        let (plain, locks) = (("REDIS_URL", "redis://cache:6379"), ("LOCK_REDIS_URLS", "rediss://a:1,redis://b:1"));
+        for unseen in [&[plain, ca][..], &[tls, ca, locks]] {
+            assert!(complete(unseen).unwrap_err().to_string().contains("REDIS_CA_FILE"), "{unseen:?}");
+        }
+    }
+
+    #[test]
+    fn printing_it_shows_no_password() {
+        let urls = [("REDIS_URL", "redis://u:redis-secret@h:1"), ("LOCK_REDIS_URLS", "redis://:lock-secret@h:2")];
+        let printed = format!("{:?}", complete(&[&SCRAM[..], &urls].concat()).unwrap());
+        assert!(!printed.contains("-secret"), "{printed}");
+        assert!(printed.contains("redis://h:1") && printed.contains("redis://h:2"), "{printed}");
     }
 }

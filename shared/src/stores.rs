@@ -24,8 +24,8 @@ pub struct Stores {
 /// The configuration is wrong. (A store that is down is none of these: it is met, and answered for, by the first request.)
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Redis' URL, or a server that is set up wrongly.
-    #[error("REDIS_URL or LOCK_REDIS_URLS")]
+    /// Redis' URL, its certificates, or a server that is set up wrongly.
+    #[error("REDIS_URL, REDIS_CA_FILE or LOCK_REDIS_URLS")]
     Redis(#[from] RedisError),
     /// Where the brokers are.
     #[error(transparent)]
@@ -49,9 +49,9 @@ impl Stores {
             Ok::<_, DiscoverError>(log)
         };
         let redis = Redis::open(config);
-        let (redis, lock, table, log) = tokio::join!(redis, Lock::connect(&config.lock_redis_urls), table, log);
+        let (redis, locks, table, log) = tokio::join!(redis, Redis::open_for_locks(config), table, log);
         let redis = redis?;
-        let lock = lock?.unwrap_or_else(|| Lock::new(redis.clone()));
+        let lock = Lock::quorum(locks?).unwrap_or_else(|| Lock::new(redis.clone()));
         Ok(Self { redis, lock, table, log: Arc::new(log?) })
     }
 }

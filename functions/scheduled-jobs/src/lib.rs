@@ -122,10 +122,10 @@ impl Jobs {
     /// # Errors
     /// When the configuration is wrong.
     pub async fn connect(config: &Config) -> Result<Self, lambda_runtime::Error> {
-        let (redis, lock, table) =
-            tokio::join!(Redis::open(config), Lock::connect(&config.lock_redis_urls), Table::new(&config.table));
+        let (redis, locks, table) =
+            tokio::join!(Redis::open(config), Redis::open_for_locks(config), Table::new(&config.table));
         let mut jobs = Self::new(config, redis?, table);
-        jobs.lock = lock?.unwrap_or(jobs.lock);
+        jobs.lock = Lock::quorum(locks?).unwrap_or(jobs.lock);
         Ok(jobs)
     }
 

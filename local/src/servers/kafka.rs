@@ -1,6 +1,10 @@
 //! Apache Kafka as a child process: one KRaft node, broker and controller in one.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use krafka::{Kafka as Client, admin::DescribeClusterOptions};
@@ -10,7 +14,7 @@ use super::{
     child::{Child, Folder},
     error::StartError,
     jars::Jars,
-    port,
+    port, topics,
 };
 
 const JARS: Jars =
@@ -31,10 +35,20 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Starts on other ports when somebody took the first.
 const TRIES: u32 = 3;
 
+/// Ways in with TLS and SCRAM-SHA-512, beside the plain one.
+#[derive(Debug, Default)]
+pub struct Doors {
+    /// Whom the cluster knows, and his password.
+    pub user: Option<(String, String)>,
+    /// A listener for each: a key and its certificate, as PEM.
+    pub keystores: Vec<String>,
+}
+
 /// An empty one-node cluster on free ports of 127.0.0.1, with its data in a temporary folder. Dies when dropped.
 #[derive(Debug)]
 pub struct Kafka {
     port: u16,
+    doors: Vec<u16>,
     child: Child,
 }
 
@@ -44,40 +58,76 @@ impl Kafka {
     /// # Errors
     /// [`StartError::Missing`] without Java or Maven, [`StartError::Jars`], or what kept it from answering within 90 s.
     pub async fn start(cache: &Path) -> Result<Self, StartError> {
+        Self::start_secured(cache, &Doors::default()).await
+    }
+
+    /// The same with these doors.
+    ///
+    /// # Errors
+    /// As [`Kafka::start`].
+    pub async fn start_secured(cache: &Path, doors: &Doors) -> Result<Self, StartError> {
         let class_path = JARS.class_path(cache).await?;
         let mut tries = 1;
         loop {
-            match Self::start_on(port::free()?, port::free()?, &class_path).await {
+            match Self::start_on(port::free()?, port::free()?, doors, &class_path).await {
                 Err(StartError::Ended { .. }) if tries < TRIES => tries += 1,
                 result => return result,
             }
         }
     }
 
-    async fn start_on(port: u16, controller_port: u16, class_path: &str) -> Result<Self, StartError> {
+    async fn start_on(port: u16, controller_port: u16, doors: &Doors, class_path: &str) -> Result<Self, StartError> {
         let folder = Folder::new("kafka")?;
         let properties = folder.path().join("server.properties");
-        fs::write(&properties, server_properties(port, controller_port, &folder.path().join("data")))
+        let mut secured = Vec::new();
+        for (number, keystore) in doors.keystores.iter().enumerate() {
+            let file = folder.path().join(format!("door{number}.pem"));
+            fs::write(&file, keystore).map_err(StartError::io("writing Kafka's certificates"))?;
+            secured.push((port::free()?, file));
+        }
+        fs::write(&properties, server_properties(port, controller_port, &secured, &folder.path().join("data")))
             .map_err(StartError::io("writing Kafka's properties"))?;
         let properties = properties.display().to_string();
         let logs = format!("-Dkafka.logs.dir={}", folder.path().display());
         let cluster_id = new_cluster_id();
 
         let java = [&JVM[..], &[&logs, "-cp", class_path]].concat();
-        let format = [&java[..], &["kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c", &properties]].concat();
+        let known =
+            doors.user.iter().map(|(name, password)| format!("SCRAM-SHA-512=[name={name},password={password}]"));
+        let known: Vec<String> = known.flat_map(|user| ["--add-scram".to_owned(), user]).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let format = ["kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c", &properties];
+        let format = [&java[..], &format, &known].concat();
         Child::spawn(JARS.server, Folder::new("kafka-format")?, format)?.until_it_is_done(FORMATTED_WITHIN).await?;
 
         let serve = [&java[..], &["kafka.Kafka", &properties]].concat();
         let mut child = Child::spawn(JARS.server, folder, serve)?;
         let answers = || async { cluster_id_of(port).await.is_ok_and(|answered| answered == cluster_id) };
         child.until_it_answers(ANSWERS_WITHIN, answers).await?;
-        Ok(Self { port, child })
+        Ok(Self { port, doors: secured.into_iter().map(|(port, _)| port).collect(), child })
     }
 
     /// What a client takes as its bootstrap servers.
     #[must_use]
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The same for one of the doors, by the number of its keystore.
+    ///
+    /// # Panics
+    /// Where there is no such door.
+    #[must_use]
+    pub fn door(&self, number: usize) -> String {
+        format!("127.0.0.1:{}", self.doors[number])
+    }
+
+    /// Creates topics (name, partitions) and returns when every partition has a leader, at most 30 s later.
+    ///
+    /// # Errors
+    /// [`StartError::Topic`], also when a topic exists already.
+    pub async fn create_topics(&self, topics: &[(&str, u32)]) -> Result<(), StartError> {
+        topics::create(&self.bootstrap(), topics).await
     }
 
     /// The server's own process id, to be sent signals.
@@ -95,16 +145,30 @@ impl Kafka {
     }
 }
 
-fn server_properties(port: u16, controller_port: u16, data: &Path) -> String {
+fn server_properties(port: u16, controller_port: u16, doors: &[(u16, PathBuf)], data: &Path) -> String {
+    let (mut listeners, mut protocols, mut secured) = (String::new(), String::new(), String::new());
+    for (number, (door, keystore)) in doors.iter().enumerate() {
+        listeners += &format!(",DOOR{number}://127.0.0.1:{door}");
+        protocols += &format!(",DOOR{number}:SASL_SSL");
+        let login = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
+        secured += &format!(
+            "listener.name.door{number}.ssl.keystore.type=PEM
+listener.name.door{number}.ssl.keystore.location={}
+listener.name.door{number}.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.door{number}.scram-sha-512.sasl.jaas.config={login}
+",
+            keystore.display()
+        );
+    }
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs={}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{listeners}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
+{secured}log.dirs={}
 auto.create.topics.enable=false
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1

@@ -42,7 +42,7 @@ pub use self::{
     dynamodb_embedded::DynamoDbEmbedded,
     dynamodb_local::DynamoDbLocal,
     error::StartError,
-    kafka::Kafka,
+    kafka::{Doors, Kafka},
     port::{free, listen},
     real_pair::RealPair,
     redis::Redis,
@@ -182,7 +182,7 @@ impl Servers {
     pub async fn create_topics(&self, topics: &[(&str, u32)]) -> Result<(), StartError> {
         match &self.backing {
             Backing::Embedded { broker, .. } => broker.create_topics(topics),
-            Backing::Real(pair) => topics::create(&pair.kafka.bootstrap(), topics).await,
+            Backing::Real(pair) => pair.kafka.create_topics(topics).await,
         }
     }
 

@@ -23,8 +23,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::KeysAndAttributes;
+
+use crate::causes::{chain, without_values};
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -78,7 +80,7 @@ impl StoreError {
     }
 
     pub(crate) fn corrupt(error: impl std::fmt::Display) -> Self {
-        Self::Corrupt(error.to_string())
+        Self::Corrupt(without_values(error))
     }
 }
 
@@ -91,7 +93,8 @@ where
     let code = error.code().unwrap_or("no-answer").to_owned();
     // A missing table or permission is the deployment's fault, and not the request's: no message may be given up for it.
     let refused = code == "ValidationException";
-    tracing::debug!(code, error = %DisplayErrorContext(&error), "dynamodb did not do it");
+    // Not with the SDK's own words for the log: they have the whole answer in them, and so what is stored.
+    tracing::debug!(code, cause = chain(&error), "dynamodb did not do it");
     if refused || matches!(error, SdkError::ConstructionFailure(_)) {
         StoreError::Refused { code, source: Box::new(error) }
     } else {
@@ -173,10 +176,7 @@ impl Table {
     /// Opens a connection ahead of the first request. A table that cannot be reached is met, and reported, by that one.
     pub async fn warm_up(&self) {
         if let Err(error) = self.get("WARM-UP".into(), keys::ALONE, false).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "dynamodb is not reachable yet; going on without it"
-            );
+            tracing::warn!(cause = chain(&error), "dynamodb is not reachable yet; going on without it");
         }
     }
 

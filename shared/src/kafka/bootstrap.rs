@@ -6,13 +6,13 @@ use aws_sdk_kafka::Client;
 use aws_sdk_kafka::error::SdkError;
 use aws_sdk_kafka::operation::get_bootstrap_brokers::GetBootstrapBrokersError;
 
-use super::{KafkaSettings, KrafkaLog, Security};
+use super::{KafkaSettings, KrafkaLog};
 use crate::config::KafkaConfig;
 
 /// Time for the lookup, the SDK's retries included. It runs in a function's init, which has 10 s in all.
 pub const DISCOVER_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why the brokers' addresses are not known.
+/// Why the brokers cannot be reached as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
     /// MSK did not answer in time: mostly no route to its API from the function's subnets.
@@ -34,6 +34,14 @@ pub enum DiscoverError {
     NoIamListener {
         /// The cluster asked for.
         cluster_arn: String,
+    },
+    /// There is nobody to believe.
+    #[error("the certificates of KAFKA_CA_FILE, {file}, cannot be read")]
+    Ca {
+        /// The file.
+        file: String,
+        /// Why not.
+        source: std::io::Error,
     },
 }
 
@@ -66,7 +74,7 @@ pub async fn open(config: &KafkaConfig) -> Result<KrafkaLog, DiscoverError> {
 /// How the brokers a function is configured for are reached.
 ///
 /// # Errors
-/// [`DiscoverError`], where they have to be asked for.
+/// [`DiscoverError`], where they have to be asked for, or their certificates cannot be read.
 pub async fn settings(config: &KafkaConfig) -> Result<KafkaSettings, DiscoverError> {
     let cluster_arn = config.cluster_arn.as_deref().unwrap_or_default();
     let servers = match &config.bootstrap_servers {
@@ -77,13 +85,13 @@ pub async fn settings(config: &KafkaConfig) -> Result<KafkaSettings, DiscoverErr
             discover(&client, cluster_arn).await?
         }
     };
-    let security = if config.msk_iam {
-        // arn:aws:kafka:<region>:<account>:cluster/<name>/<uuid>
-        Security::MskIam { region: cluster_arn.split(':').nth(3).unwrap_or_default().to_owned() }
-    } else {
-        Security::Plaintext
-    };
-    Ok(KafkaSettings::new(servers, security))
+    let mut settings = KafkaSettings::new(servers, config.security.clone());
+    if let Some(file) = &config.ca_file {
+        let read = std::fs::read_to_string(file);
+        let wrong = |source| DiscoverError::Ca { file: file.display().to_string(), source };
+        settings.ca_pem = Some(read.map_err(wrong)?);
+    }
+    Ok(settings)
 }
 
 #[cfg(test)]

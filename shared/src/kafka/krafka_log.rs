@@ -7,18 +7,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_kafka::config::{ProvideCredentials, SharedCredentialsProvider};
 use futures_util::future::BoxFuture;
-use krafka::auth::{AuthConfig, AwsMskIamCredentials};
+use krafka::auth::AuthConfig;
 use krafka::error::KrafkaError;
 use krafka::producer::{Acks, Producer, Record};
 use krafka::{CloseOptions, Kafka};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use crate::trace;
-
+use super::krafka_security::{self, Security};
 use super::{Doubt, MAX_MESSAGE_BYTES, Message, Position, ProduceError, Refusal, RequestLog};
+use crate::causes::chain;
+use crate::trace;
 
 /// Time for one whole produce: connect if need be, metadata, hand-over, acknowledgement. Below API Gateway's patience, above a leader election's start.
 pub const PRODUCE_DEADLINE: Duration = Duration::from_secs(3);
@@ -50,8 +50,10 @@ const CONNECTION_MAX_IDLE: Duration = Duration::from_secs(240);
 pub struct KafkaSettings {
     /// `host:port`, comma separated.
     pub bootstrap_servers: String,
-    /// Plain text or MSK IAM.
+    /// Plain text, or who we are.
     pub security: Security,
+    /// The authorities believed, as PEM; `None` = those that browsers believe.
+    pub ca_pem: Option<String>,
     /// Name in the brokers' logs and quotas.
     pub client_id: String,
     /// Time for one whole produce, at least 30 ms; [`PRODUCE_DEADLINE`] unless set.
@@ -64,35 +66,19 @@ impl KafkaSettings {
         Self {
             bootstrap_servers: bootstrap_servers.into(),
             security,
+            ca_pem: None,
             client_id: "reservation".to_owned(),
             produce_deadline: PRODUCE_DEADLINE,
         }
     }
 
+    /// What a connection authenticates with; `None` = it is a plain one.
+    pub(super) fn auth(&self) -> Option<AuthConfig> {
+        krafka_security::auth(&self.security, self.ca_pem.as_deref())
+    }
+
     fn share(&self) -> Duration {
         self.produce_deadline / DEADLINE_SHARES
-    }
-}
-
-/// How a connection is secured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Security {
-    /// No TLS, no authentication: local servers only.
-    Plaintext,
-    /// TLS and `AWS_MSK_IAM`, signed with the AWS SDK's default credentials, asked anew for every connection.
-    MskIam {
-        /// The cluster's region.
-        region: String,
-    },
-}
-
-impl Security {
-    /// What a connection authenticates with.
-    pub(super) fn auth(&self) -> Option<AuthConfig> {
-        match self {
-            Self::Plaintext => None,
-            Self::MskIam { region } => Some(msk_iam(region.clone())),
-        }
     }
 }
 
@@ -108,16 +94,25 @@ impl KrafkaLog {
     /// A log that has not connected yet. Performs no I/O.
     #[must_use]
     pub fn new(settings: KafkaSettings) -> Self {
-        let auth = settings.security.auth();
+        let auth = settings.auth();
+        Self::authenticated(settings, auth)
+    }
+
+    /// The same with what its connections authenticate with.
+    pub(super) fn authenticated(settings: KafkaSettings, auth: Option<AuthConfig>) -> Self {
         Self { settings, auth, producer: Mutex::new(None) }
     }
 
     /// Connects ahead of the first produce, for [`WARM_UP_DEADLINE`] at most. Brokers that are down are met again, and reported, by the first produce.
     pub async fn warm_up(&self) {
+        let security = self.settings.security.slug();
         match timeout_at(Instant::now() + WARM_UP_DEADLINE, self.producer()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "Kafka is not reachable yet"),
-            Err(_) => tracing::warn!(deadline_ms = WARM_UP_DEADLINE.as_millis(), "Kafka did not answer in time"),
+            // A broker that meets another protocol than its own only hangs up; which one it met is the reason then.
+            Ok(Err(error)) => tracing::warn!(security, cause = chain(&error), "Kafka is not reachable yet"),
+            Err(_) => {
+                tracing::warn!(security, deadline_ms = WARM_UP_DEADLINE.as_millis(), "Kafka did not answer in time");
+            }
         }
     }
 
@@ -258,28 +253,6 @@ fn record(message: Message) -> Record {
 
 async fn close(producer: &Producer, patience: Duration) {
     if let Err(error) = producer.close_with(CloseOptions::new().timeout(patience)).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "Kafka producer closed with messages in doubt");
+        tracing::warn!(cause = chain(&error), "Kafka producer closed with messages in doubt");
     }
-}
-
-/// `AWS_MSK_IAM` with the SDK's default chain, looked up once and asked for credentials at every new connection.
-fn msk_iam(region: String) -> AuthConfig {
-    let chain: Arc<OnceCell<Option<SharedCredentialsProvider>>> = Arc::new(OnceCell::new());
-    AuthConfig::aws_msk_iam_provider(move || {
-        let (region, chain) = (region.clone(), Arc::clone(&chain));
-        async move {
-            let provider = chain.get_or_init(|| async { crate::aws::config(false).await.credentials_provider() }).await;
-            let provider =
-                provider.as_ref().ok_or_else(|| KrafkaError::auth("the AWS SDK has no credentials provider"))?;
-            let found = provider
-                .provide_credentials()
-                .await
-                .map_err(|error| KrafkaError::auth_with_source("no AWS credentials", error))?;
-            let credentials = AwsMskIamCredentials::new(found.access_key_id(), found.secret_access_key(), region);
-            Ok(match found.session_token() {
-                Some(token) => credentials.with_session_token(token),
-                None => credentials,
-            })
-        }
-    })
 }

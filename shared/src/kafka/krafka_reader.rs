@@ -181,7 +181,7 @@ async fn connect(settings: &KafkaSettings) -> Result<Consumer, KrafkaError> {
         .client_id(&settings.client_id)
         .connect_timeout(CONNECT_TIMEOUT)
         .request_timeout(REQUEST_TIMEOUT);
-    if let Some(auth) = settings.security.auth() {
+    if let Some(auth) = settings.auth() {
         kafka = kafka.security(auth);
     }
     kafka

@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - this file: the message, the trait and its error contract, free of any client library
-//! - [`krafka_log`]: the adapter that produces; [`krafka_reader`]: the one that looks back. Nothing else names the client library
+//! - [`krafka_log`]: the adapter that produces; [`krafka_reader`]: the one that looks back;
+//!   `krafka_security`: who they say they are. Nothing else names the client library
 //! - [`bootstrap`]: the brokers' addresses, asked of MSK's control plane
 
 pub mod bootstrap;
@@ -12,14 +13,18 @@ mod krafka_log_tests;
 pub mod krafka_reader;
 #[cfg(test)]
 mod krafka_reader_tests;
+mod krafka_security;
+#[cfg(test)]
+mod krafka_security_tests;
 
 use std::error::Error;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
-pub use krafka_log::{KafkaSettings, KrafkaLog, Security};
+pub use krafka_log::{KafkaSettings, KrafkaLog};
 pub use krafka_reader::{KrafkaReader, ReadError};
+pub use krafka_security::Security;
 
 /// Largest message taken, in bytes as [`Message::size`] counts them.
 ///

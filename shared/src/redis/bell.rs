@@ -19,6 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, OnceCell};
 
 use super::{Redis, RedisError, keys, within_deadline};
+use crate::causes::chain;
 use crate::domain::ids::ReservationId;
 
 /// Hears bells. Cheap to clone; clones share the connection.
@@ -40,10 +41,7 @@ impl Bells {
     /// Where nothing can be heard it never ends, so it takes no part in deciding how long to wait.
     pub async fn rung(&self, id: &ReservationId, look: &Notify) {
         if let Err(error) = self.listen(&keys::record(id), look).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "bells cannot be heard; waiters look by themselves"
-            );
+            tracing::warn!(cause = chain(&error), "bells cannot be heard; waiters look by themselves");
             pending().await
         }
     }

@@ -15,6 +15,7 @@ use aws_sigv4::sign::v4;
 use fred::error::{Error as FredError, ErrorKind};
 use fred::types::config::{CredentialProvider, Server};
 
+use crate::causes::chain;
 use crate::clock;
 
 /// How long a token may be used. ElastiCache takes no longer one.
@@ -89,7 +90,7 @@ impl Tokens {
 impl CredentialProvider for Tokens {
     async fn fetch(&self, _: Option<&Server>) -> Result<(Option<String>, Option<String>), FredError> {
         let token = self.token().await.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "redis cannot be told who connects");
+            tracing::error!(cause = chain(&error), "redis cannot be told who connects");
             FredError::new(ErrorKind::Auth, error.to_string())
         })?;
         Ok((Some(self.user.user.clone()), Some(token)))
@@ -176,7 +177,7 @@ mod tests {
             .credentials_provider(SharedCredentialsProvider::new(credentials(None)))
             .build();
         let tokens = Tokens { user: user(), aws };
-        let connecting = tokio::spawn(async move { Redis::connect_by(&url, 1, Some(tokens)).await.map(drop) });
+        let connecting = tokio::spawn(async move { Redis::connect_by(&url, 1, None, Some(tokens)).await.map(drop) });
         let (name, first) = login(&listener).await;
         assert_eq!(name, "tickets-51af3dc0");
         assert!(first.starts_with("tickets-cache/?Action=connect&User=tickets-51af3dc0&"), "{first}");

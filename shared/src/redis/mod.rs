@@ -12,7 +12,7 @@
 //! - [`seat_map`]: sections as they are now.
 //! - [`repair`]: seats as they stand here, made what DynamoDB has.
 //! - [`loading`]: a publication made known; a cold section's state.
-//! - [`iam`]: who we are, for ElastiCache.
+//! - [`iam`]: who we are, for ElastiCache. `tls`: whom we believe. `troubles`: why there is no connection.
 
 pub mod bell;
 pub mod blocking;
@@ -25,18 +25,26 @@ pub mod records;
 pub mod repair;
 pub mod seat_map;
 mod sections;
+mod tls;
+mod troubles;
 pub mod truth;
 pub mod views;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use fred::clients::{Client, Pool};
 use fred::error::{Error as FredError, ErrorKind};
 use fred::interfaces::{ClientLike, LuaInterface};
 use fred::types::config::{Config, CredentialProvider, ReconnectPolicy, UnresponsiveConfig};
 use fred::types::{Builder, ClusterHash, CustomCommand, Value};
 
+use futures_util::future::try_join_all;
+
+use crate::causes::chain;
+use crate::config::Config as Settings;
 use iam::Tokens;
 
 /// How long one command may take, in all (every wait has such a bound: invariant 8). A refusal has to reach the customer within 300 ms when Redis hangs.
@@ -80,6 +88,14 @@ pub enum RedisError {
     /// An answer no script of ours gives.
     #[error("redis answered {0} unexpectedly")]
     Unexpected(String),
+    /// There is nobody to believe.
+    #[error("the certificates of {file} cannot be used")]
+    Ca {
+        /// The file.
+        file: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The server is set up to forget.
     #[error("redis would evict: its maxmemory-policy is {0}, and has to be noeviction")]
     WouldEvict(String),
@@ -120,23 +136,48 @@ impl Redis {
     /// # Errors
     /// When the URL cannot be read, or the server would evict.
     pub async fn connect(url: &str, connections: usize) -> Result<Self, RedisError> {
-        Self::connect_by(url, connections, None).await
+        Self::connect_by(url, connections, None, None).await
     }
 
     /// The same as the configuration says.
     ///
     /// # Errors
-    /// As [`Redis::connect`].
-    pub async fn open(config: &crate::config::Config) -> Result<Self, RedisError> {
-        let tokens = match config.redis_iam.clone() {
-            Some(user) => Some(Tokens { user, aws: crate::aws::config(false).await }),
-            None => None,
-        };
-        Self::connect_by(&config.redis_url, config.redis_connections, tokens).await
+    /// As [`Redis::connect`], and when the certificates to believe cannot be read.
+    pub async fn open(config: &Settings) -> Result<Self, RedisError> {
+        match config.redis_iam {
+            Some(_) => Self::open_signing(config, crate::aws::config(false).await).await,
+            None => Self::connect_by(&config.redis_url, config.redis_connections, config.redis_ca(), None).await,
+        }
     }
 
-    async fn connect_by(url: &str, connections: usize, tokens: Option<Tokens>) -> Result<Self, RedisError> {
+    /// The same with tokens that these credentials sign, for this region.
+    ///
+    /// # Errors
+    /// As [`Redis::open`].
+    pub async fn open_signing(config: &Settings, aws: SdkConfig) -> Result<Self, RedisError> {
+        let tokens = config.redis_iam.clone().map(|user| Tokens { user, aws });
+        Self::connect_by(&config.redis_url, config.redis_connections, config.redis_ca(), tokens).await
+    }
+
+    /// One connection to each of the servers that give locks.
+    ///
+    /// # Errors
+    /// As [`Redis::open`].
+    pub async fn open_for_locks(config: &Settings) -> Result<Vec<Self>, RedisError> {
+        let connect = |url| Self::connect_by(url, 1, config.redis_ca(), None);
+        try_join_all(config.lock_redis_urls.iter().map(|url| connect(url))).await
+    }
+
+    async fn connect_by(
+        url: &str,
+        connections: usize,
+        ca: Option<&Path>,
+        tokens: Option<Tokens>,
+    ) -> Result<Self, RedisError> {
         let mut config = Config::from_url(url).map_err(RedisError::Unavailable)?;
+        if let Some(file) = ca {
+            config.tls = Some(tls::believing(file)?);
+        }
         config.fail_fast = false;
         config.credential_provider = tokens.map(|tokens| Arc::new(tokens) as Arc<dyn CredentialProvider>);
         let mut policy = ReconnectPolicy::new_exponential(0, RECONNECT_MIN_MS, RECONNECT_MAX_MS, 2);
@@ -156,6 +197,7 @@ impl Redis {
             })
             .set_policy(policy);
         let pool = builder.build_pool(connections.max(1)).map_err(RedisError::Unavailable)?;
+        troubles::tell(pool.clients());
         pool.connect_pool();
         let redis = Self { pool, builder: Arc::new(builder) };
         if tokio::time::timeout(INIT_WAIT, redis.pool.wait_for_connect()).await.is_err() {
@@ -177,7 +219,7 @@ impl Redis {
                 Some(policy) => Err(RedisError::WouldEvict(policy.to_owned())),
             },
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "redis does not tell whether it would evict");
+                tracing::warn!(cause = chain(&error), "redis does not tell whether it would evict");
                 Ok(())
             }
         }

@@ -5,6 +5,7 @@ use fred::types::Value;
 
 use super::moving::Token;
 use super::{Redis, RedisError, Script, keys, script};
+use crate::causes::without_values;
 use crate::domain::ids::{CustomerId, EventId, ReservationId, SeatId};
 use crate::domain::reservation::Told;
 use crate::message::Request;
@@ -136,7 +137,9 @@ fn read(reply: &[String]) -> Result<Look, RedisError> {
     let number = |text: &str| text.parse().map_err(|_| RedisError::Unexpected(text.to_owned()));
     let request = match message.as_str() {
         "" => None,
-        message => Some(Request::from_value(message.as_bytes()).map_err(|e| RedisError::Unexpected(e.to_string()))?),
+        message => {
+            Some(Request::from_value(message.as_bytes()).map_err(|e| RedisError::Unexpected(without_values(e)))?)
+        }
     };
     Ok(Look { now_ms: number(now)?, since_ms: number(since)?, request, told: Told::from_json(told) })
 }
