@@ -6,6 +6,7 @@ mod admin_list;
 mod best_seats;
 mod blocks;
 mod claims;
+mod crowd;
 mod events;
 mod expiry;
 mod harness;

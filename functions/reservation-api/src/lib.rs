@@ -14,6 +14,7 @@ mod caller;
 mod cancel;
 mod catalogue;
 mod confirm;
+mod crowd;
 mod extend;
 mod fingerprint;
 mod hall;
@@ -59,6 +60,8 @@ use shared::stores::{OpenError, Stores};
 use tower::ServiceExt;
 
 use catalogue::Catalogue;
+use crowd::Crowd;
+pub use crowd::MAX_AT_ONCE;
 use hall::Halls;
 pub use routes::router;
 use wait::Waiters;
@@ -96,6 +99,7 @@ pub struct App {
     halls: Halls,
     warmer: Warmer,
     waiters: Waiters,
+    crowd: Crowd,
     redis: Redis,
     log: Arc<dyn RequestLog>,
     requests_topic: String,
@@ -131,6 +135,7 @@ impl App {
             halls: Halls::new(),
             warmer: Warmer::new(redis.clone(), repository.clone(), events.clone()),
             waiters: Waiters::new(Bells::new(redis.clone()), Records::new(redis.clone())),
+            crowd: Crowd::of(MAX_AT_ONCE),
             repository,
             events,
             redis,
@@ -149,6 +154,13 @@ impl App {
     #[must_use]
     pub fn polling(mut self, polling: Polling) -> Self {
         self.waiters.polling = polling;
+        self
+    }
+
+    /// The same serving another number of requests at once. For tests and benches.
+    #[must_use]
+    pub fn serving(mut self, at_once: usize) -> Self {
+        self.crowd = Crowd::of(at_once);
         self
     }
 

@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use shared::domain::ids::{EventId, ReservationId};
 use shared::trace;
 
 use crate::caller::Caller;
+use crate::crowd::admit;
 use crate::list::PageQuery;
 use crate::problem::Problem;
 use crate::show::Shown;
@@ -48,6 +49,7 @@ pub fn router(app: App) -> Router {
         .route("/admin/events/{event_id}/report", get(admin::report))
         .fallback(|| async { Problem::NoSuchRoute })
         .method_not_allowed_fallback(|| async { Problem::NoSuchMethod })
+        .layer(from_fn_with_state(app.crowd.clone(), admit))
         .layer(from_fn(traced))
         .with_state(app)
 }
