@@ -1,6 +1,6 @@
 # What one does here, each a target. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run rush token test lint invoke validate build deploy teardown tools clean
+.PHONY: help run rush token test lint invoke validate build size smoke reproduce deploy teardown tools clean
 
 PORT ?= 9000
 # Any does: validation reads nothing there, and the linter wants to know whose rules apply.
@@ -59,8 +59,19 @@ validate: $(TOOLS_READY) $(TOOLS)/.checkov-$(CHECKOV) ## The templates, by SAM, 
 	$(WITH_TOOLS) cfn-lint --regions $(REGION) -- $(TEMPLATES)
 	"$(TOOLS)/checkov/bin/checkov" --config-file deploy/checkov.yaml --file template.yaml $(TEMPLATES)
 
-build: $(TOOLS)/.zig-$(ZIG) ## The three functions for arm64 into .aws-sam
+build: $(TOOLS)/.zig-$(ZIG) ## The three functions for arm64 into target/lambda, and the templates into .aws-sam
+	$(WITH_TOOLS) scripts/package
 	$(WITH_TOOLS) sam build
+
+size: build ## What the packages weigh, against a bare echo function
+	$(WITH_TOOLS) "$(TOOLS)/bin/python" scripts/size
+
+smoke: build ## The packages under QEMU, against the local system, to their golden answers
+	@scripts/prerequisites redis python qemu
+	scripts/smoke
+
+reproduce: build ## Builds the packages once more elsewhere: the same bytes
+	$(WITH_TOOLS) scripts/reproduce
 
 deploy: build ## Builds, and makes or changes the stack that samconfig.toml has under ENV=dev or ENV=prod
 	$(WITH_TOOLS) sam deploy --config-env $(ENV)

@@ -60,7 +60,7 @@ impl Desk {
     /// One customer's only request.
     async fn ask(&self) -> Served {
         let customer = format!("customer-{}", self.asked.fetch_add(1, Ordering::Relaxed));
-        let mut event: Value = events().remove("http-reserve.json").unwrap();
+        let mut event: Value = events().remove("http-reserve-accepted.json").unwrap();
         event["rawPath"] = json!("/events/rush/reservations");
         event["requestContext"]["http"]["path"] = event["rawPath"].clone();
         event["pathParameters"]["event_id"] = json!("rush");

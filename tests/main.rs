@@ -5,6 +5,7 @@
 mod admin_list;
 mod best_seats;
 mod blocks;
+mod capacity;
 mod claims;
 mod crowd;
 mod events;
