@@ -5,10 +5,12 @@ use std::future::pending;
 
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use metrics::counter;
 use tokio::sync::OnceCell;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::redis::{Redis, RedisError, keys, within_deadline};
+use crate::telemetry::LOCK_COMMANDS;
 
 /// One process' ear at one server.
 pub(super) struct Ear {
@@ -41,6 +43,7 @@ impl Ear {
             .await?;
         let heard = Heard { bells: client.message_rx(), connections: client.reconnect_rx(), client: client.clone() };
         // Each time: the connection may have been another since the last waiter, and subscriptions end with it.
+        counter!(LOCK_COMMANDS).increment(1);
         within_deadline(client.subscribe(self.channel.as_str())).await?;
         Ok(heard)
     }
