@@ -109,7 +109,7 @@ impl Guard {
 
     /// A number that grows with each holder, where the lock stands on one server. It is Redis' own and dies with it: after a
     /// failover that lost the latest writes, or a flush, a later holder may get the same or a smaller one. What must not
-    /// happen twice carries a number of the store it is written to (`dynamodb::fences`).
+    /// happen twice carries a number of the store it is written to (`dynamodb::view_counts`).
     #[must_use]
     pub fn fencing_token(&self) -> Option<u64> {
         self.fence

@@ -2,30 +2,45 @@
 //!
 //! # When to use which
 //! - **A lock on one server** ([`Lock::new`]) saves work. It costs one command to take and one to give back.
+//! - **Replicas waited for** ([`Options::replicas`]) keep a lock over a failover to one of them, at their delay.
 //! - **A quorum** ([`Lock::quorum`], Redlock) goes on when a minority of its servers is down, at N commands each. It saves
 //!   the same work; it is no safer against a holder that sleeps.
 //! - **A condition in the store** is what keeps wrong things from being written. Where the work must not happen twice, take
-//!   a number from the store with the lock and let every write carry it (`dynamodb::fences`).
+//!   a number from the store with the lock and let every write carry it (`dynamodb::view_counts`).
 //!
 //! A reservation waits on no lock at all. Its claim *is* the lock, taken by the one script that checks availability, and its
-//! lease is the customer's hold; DynamoDB's condition stands behind it.
+//! lease is the customer's hold; DynamoDB's condition stands behind it. A lock before it would be two commands more for every
+//! customer, one customer at a time for a whole section, and would still need the condition.
 //!
 //! # What a lock cannot promise
 //! A lease ends by the server's clock whether or not its holder is awake. Frozen for longer, he goes on where he was, and
-//! somebody else is inside: [`Guard::lost`] tells him before that, by his own clock, if he runs at all. And a server that
-//! fails over can give one lock twice, step by step: A is given the lock by the primary; the primary dies before its replica
-//! has heard of it; the replica becomes primary and knows no lock; B is given it, while A's lease still runs. A quorum makes
-//! it rarer (a majority would have to forget), not impossible: a server that restarts without its last second of writes must
-//! stay away for the longest lease before it votes again, and one whose clock jumps ends leases early.
-//! `tests/locks/` shows each of these, and that no seat is sold twice for it.
+//! somebody else is inside. [`Guard::lost`] tells him before that, by his own clock, if he runs at all, and
+//! [`Lock::with_lock`] does not go on with work whose lease is over when he wakes
+//! (`redisson_2665_work_of_a_process_that_slept_past_its_lease_is_not_gone_on_with`); a request that is on its way by then only
+//! the store can refuse (`a_process_frozen_past_its_lease_adds_nothing_when_it_goes_on`).
+//!
+//! And a server that fails over can give one lock twice. Step by step:
+//! 1. A asks the primary and is given the lock.
+//! 2. The primary dies before its replica has heard of it.
+//! 3. The replica becomes primary. It knows no lock.
+//! 4. B asks, and is given it, while A's lease still runs. Both are right, and both have the fencing number 1.
+//!
+//! (`a_failover_that_lost_the_grant_gives_the_lock_twice_on_one_server_and_not_by_a_quorum_of_others`.) Waiting for replicas
+//! makes it rarer: one that has not heard of it may still be the one that is promoted. So does a quorum, where a majority would
+//! have to forget: a server that restarts without its last second of writes must stay away for the longest lease before it
+//! votes again, and one whose clock jumps ends leases early. No seat is sold twice for any of this.
 //!
 //! # How it works
 //! Every acquisition has a random token of 128 bits, so that only its holder gives it back (compare and delete), and asking
-//! again after a lost answer finds the lock to be one's own. Several keys are taken all or none by one script, so their order
-//! does not matter; they must share a slot. Who waits is noted in the lock's line, and the releasing script rings for the
-//! first of them that lives: one waiter is woken, not all ([`ear`]). A bell may be missed, so everybody who waits also looks
-//! after 250 ms, or when the lease in the way ends. The line orders only who is woken; with [`Options::fair`] also who may
-//! take.
+//! again after a lost answer finds the lock to be one's own. The server keeps the token that gave a lock back last: a release
+//! that is sent again says what the first one said, and an acquire that arrives behind its own release takes nothing. An
+//! acquire that gives up in doubt gives back what it may have been given.
+//!
+//! Several keys of one slot are taken all or none by one script; where they are in several slots, slot by slot in one order, and
+//! all that was taken is given back before anybody waits. Who waits is noted in the lock's line, and the releasing script rings
+//! for the first of them that lives: one waiter is woken, not all ([`ear`]). A bell may be missed, so everybody who waits also
+//! looks after 250 ms, or when the lease in the way ends. The line orders only who is woken; with [`Options::fair`] also who
+//! may take.
 //!
 //! Sources: "Distributed Locks with Redis" (redis.io) for Redlock and its validity; M. Kleppmann, "How to do distributed
 //! locking" (2016), for fencing.
@@ -122,8 +137,10 @@ impl Lock {
         let is_partial = self.nodes.is_quorum() || slots.len() > 1 || options.replicas > 0;
         let began = Instant::now();
         let give_up = options.deadline.map_or(began + options.wait, |deadline| deadline.min(began + options.wait));
-        // The line is joined by the second attempt, once a bell for it would be heard.
-        let (mut heard, mut in_line, mut is_contended, mut in_doubt) = (None, false, false, false);
+        // The line is joined once a bell for it would be heard: by the second attempt, where nobody has waited before.
+        let hears = options.waiting == Waiting::Bell && give_up > began;
+        let mut heard = if hears { self.ear.listening() } else { None };
+        let (mut in_line, mut is_contended, mut in_doubt) = (heard.is_some(), false, false);
         let taken = loop {
             let asked = Instant::now();
             let left = options.deadline.map_or(options.lease, |deadline| deadline.saturating_duration_since(asked));
