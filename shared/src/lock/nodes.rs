@@ -102,7 +102,7 @@ impl Nodes {
         let keys = parts(locks);
         counter!(LOCK_COMMANDS).increment(self.servers.len() as u64);
         join_all(self.servers.iter().map(|server| {
-            let asked = server.run_beside_others(script, &keys, args);
+            let asked = server.run(script, keys.clone(), args.to_vec());
             async {
                 if !self.is_quorum() {
                     return asked.await;

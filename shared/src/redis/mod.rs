@@ -201,34 +201,6 @@ impl Redis {
         Self::run_on(self.pool.next(), script, keys, args).await
     }
 
-    /// The same without waiting for the answers to others on the connection first, as `evalsha` does in fred: for scripts that
-    /// many run at once.
-    pub(crate) async fn run_beside_others<T>(
-        &self,
-        script: &Script,
-        keys: &[String],
-        args: &[Value],
-    ) -> Result<T, RedisError>
-    where
-        T: fred::types::FromValue,
-    {
-        let client = self.pool.next();
-        let send = async |name: &'static str, script: &str| {
-            // The first key says which node of a cluster is meant.
-            let command = CustomCommand::new_static(name, ClusterHash::Offset(2), false);
-            let head = [script.into(), i64::try_from(keys.len()).unwrap_or(i64::MAX).into()];
-            let words = head.into_iter().chain(keys.iter().map(Value::from)).chain(args.iter().cloned());
-            client.custom::<Value, _>(command, words.collect::<Vec<_>>()).await
-        };
-        let answer = async {
-            match send("EVALSHA", &script.sha1).await {
-                Err(error) if error.details().starts_with("NOSCRIPT") => send("EVAL", script.lua).await,
-                answer => answer,
-            }
-        };
-        convert(within_deadline(answer).await?)
-    }
-
     /// [`run`](Self::run) on this connection.
     pub(crate) async fn run_on<T>(
         client: &Client,
