@@ -84,6 +84,7 @@ async fn redisson_2665_work_of_a_process_that_slept_past_its_lease_is_not_gone_o
                     return Poll::Ready(());
                 }
                 // The whole thread, as a frozen process: nothing renews, no timer fires.
+                #[expect(clippy::disallowed_methods, reason = "to block the executor is the point")]
                 std::thread::sleep(2 * lease);
                 context.waker().wake_by_ref();
                 Poll::Pending
