@@ -14,12 +14,14 @@ use shared::redis::views::Views;
 use shared::redis::{Redis, keys};
 use tokio::time::Instant;
 
+use crate::harness::runner::Runner;
 use crate::harness::wire::{Fate, Gate, Wire};
 use crate::harness::{Office, PATIENCE, eventually, hall, on_both_sets, redis};
 
 on_both_sets!(
     views_are_told_whole_before_during_and_after_their_write_back,
-    a_runner_frozen_past_his_lock_adds_nothing_any_more,
+    a_request_delayed_past_its_runners_lock_adds_nothing_any_more,
+    a_process_frozen_past_its_lease_adds_nothing_when_it_goes_on,
     a_lost_answer_adds_a_batch_once,
     a_write_back_that_dies_anywhere_loses_no_view_and_counts_none_twice,
 );
@@ -79,7 +81,7 @@ async fn views_are_told_whole_before_during_and_after_their_write_back(set: Serv
     office.close().await;
 }
 
-async fn a_runner_frozen_past_his_lock_adds_nothing_any_more(set: ServerSet) {
+async fn a_request_delayed_past_its_runners_lock_adds_nothing_any_more(set: ServerSet) {
     let office = Office::open(set).await;
     office.sells("seen", &hall::small(1, 2)).await;
     view(&office).await;
@@ -102,6 +104,32 @@ async fn a_runner_frozen_past_his_lock_adds_nothing_any_more(set: ServerSet) {
     let (report, ()) = tokio::join!(write_back(&frozen), others);
     assert_eq!((&report["views_written"], &report["overtaken"]), (&json!(0), &json!(true)), "{report}");
     assert_eq!(stored(&office).await, 2);
+    office.close().await;
+}
+
+async fn a_process_frozen_past_its_lease_adds_nothing_when_it_goes_on(set: ServerSet) {
+    let office = Office::open(set).await;
+    office.sells("seen", &hall::small(1, 2)).await;
+    view(&office).await;
+    let runner = Runner::about_to_add(&office).await;
+    runner.freeze();
+    let redis = redis::connect(&office.system.servers().redis_url()).await;
+    let lock = keys::job_lock("write_back");
+    // The lease of a process that renews nothing runs out, only sooner than after its whole 15 s.
+    assert_eq!(redis::command::<i64>(&redis, &["PEXPIRE", &lock, "100"]).await, 1);
+    eventually("the lease to run out", || async {
+        (redis::command::<i64>(&redis, &["EXISTS", &lock]).await == 0).then_some(())
+    })
+    .await;
+    let awake = jobs(&office, office.table().await).await;
+    assert_eq!(write_back(&awake).await["views_written"], json!(1), "the batch the frozen one has in hand");
+    view(&office).await;
+    assert_eq!(write_back(&awake).await["views_written"], json!(1), "and the next, so the last batch is another");
+    let report = runner.thaw().await;
+    assert_eq!((&report["views_written"], &report["overtaken"]), (&json!(0), &json!(true)), "{report}");
+    assert_eq!(stored(&office).await, 2);
+    assert_eq!((view(&office).await, write_back(&awake).await["views_written"].clone()), (3, json!(1)));
+    assert_eq!(stored(&office).await, 3);
     office.close().await;
 }
 

@@ -49,10 +49,14 @@ pub const LOCK_CONTENDED: &str = "LockContended";
 pub const LOCK_WAKES: &str = "LockWakes";
 /// Leases prolonged by a watchdog.
 pub const LOCK_RENEWALS: &str = "LockRenewals";
-/// Locks a watchdog has lost ([`REASON`]).
+/// Locks that were lost ([`REASON`]), once each, whoever noticed: a watchdog, an extension, the release, or the holder's clock.
 pub const LOCK_LOST: &str = "LockLost";
+/// Locks whose holder went away without giving them back: others wait for the end of a lease.
+pub const LOCK_LEFT: &str = "LockLeft";
+/// Commands sent for locks; beside the locks taken ([`LOCK_WAIT_MS`] has a value each) what one of them costs.
+pub const LOCK_COMMANDS: &str = "LockCommands";
 
-const LOCK_COUNTERS: [&str; 4] = [LOCK_CONTENDED, LOCK_WAKES, LOCK_RENEWALS, LOCK_LOST];
+const LOCK_COUNTERS: [&str; 6] = [LOCK_CONTENDED, LOCK_WAKES, LOCK_RENEWALS, LOCK_LOST, LOCK_LEFT, LOCK_COMMANDS];
 const LOCK_TIMES: [&str; 2] = [LOCK_WAIT_MS, LOCK_HOLD_MS];
 
 const COUNTERS: [&str; 9] = [

@@ -7,6 +7,7 @@
 //! - [`functions`]: the functions by themselves, and the payloads of `events/`.
 //! - [`table`]: reads the whole table. [`topic`]: reads a whole topic. [`handmade`]: requests and payloads.
 //! - [`wire`]: the connection to DynamoDB, told how to fail. [`logs`]: a request log, told how to fail.
+//! - [`runner`]: a job in a process of its own, to be frozen.
 //! - [`persisting`]: the persisting function over stores of the test's own.
 //! - [`eventually`]: polls a condition with a bound.
 
@@ -20,6 +21,7 @@ pub mod monitor;
 pub mod persisting;
 pub mod proxy;
 pub mod redis;
+pub mod runner;
 pub mod scripts;
 pub mod second;
 pub mod storm;

@@ -1,5 +1,5 @@
-//! Futures dropped wherever they wait: an acquire, an extension and a release that end in the middle leave nothing behind that
-//! its lease does not end, and nobody waits for a waiter that is not there.
+//! Futures dropped wherever they wait: an acquire, an extension, a release and work under a lock that end in the middle, on one
+//! server or several, leave nothing behind that its lease does not end, and nobody waits for a waiter that is not there.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -7,11 +7,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use shared::lock::{Options, Released};
+use futures_util::future::join_all;
+use local::servers::Redis as Server;
+use shared::lock::{Lock, Options, Released};
+use shared::redis::Redis;
 use tokio::time::timeout;
 
 use super::{LONG, locks, names, until_gone};
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, eventually, redis};
 
 /// A lease that is short enough to wait for.
 const LEASE: Duration = Duration::from_millis(80);
@@ -92,4 +95,60 @@ async fn an_extension_dropped_in_the_middle_leaves_a_lease_that_ends() {
         }
         polls += 1;
     }
+}
+
+#[tokio::test]
+async fn work_under_a_lock_dropped_at_any_of_its_await_points_leaves_nothing_beyond_the_lease() {
+    let (scripts, lock) = locks().await;
+    let key = names(["a"]);
+    let options = Options { renew_for: Some(LONG), ..Options::new(PATIENCE, LEASE) };
+    let mut polls = 1;
+    loop {
+        // The work itself waits for a server.
+        let work = async |_: &_| scripts.command::<String>(&["PING"]).await;
+        let done = dropped_after(polls, lock.with_lock(&key, &options, work)).await;
+        until_gone(&scripts, &key[0]).await;
+        if let Some(done) = done {
+            assert_eq!(done.unwrap(), "PONG");
+            break;
+        }
+        polls += 1;
+    }
+    assert!(polls > 3, "it was dropped before the work, in it and behind it: {polls}");
+}
+
+#[tokio::test]
+async fn what_a_majority_gives_dropped_at_any_of_its_await_points_leaves_nothing_beyond_the_lease() {
+    let servers = join_all((0..3).map(|_| async { Server::start().await.unwrap() })).await;
+    let nodes = join_all(servers.iter().map(|server| {
+        let url = server.url();
+        async move { Redis::connect(&url, 1).await.unwrap() }
+    }));
+    let (lock, key) = (Lock::quorum(nodes.await).unwrap(), names(["a"]));
+    let all_gone = async || {
+        for server in &servers {
+            let raw = redis::connect(&server.url()).await;
+            eventually("the lease to end", || async {
+                (redis::command::<i64>(&raw, &["EXISTS", &key[0]]).await == 0).then_some(())
+            })
+            .await;
+        }
+    };
+    let (mut polls, mut done) = (1, [false; 3]);
+    while done != [true; 3] {
+        let taken = dropped_after(polls, lock.acquire(&key, PATIENCE, LEASE)).await;
+        done[0] = taken.is_some();
+        drop(taken);
+        all_gone().await;
+        let guard = lock.acquire(&key, PATIENCE, LEASE).await.unwrap();
+        done[1] = dropped_after(polls, guard.extend(LEASE)).await.is_some();
+        drop(guard);
+        all_gone().await;
+        let guard = lock.acquire(&key, PATIENCE, LEASE).await.unwrap();
+        done[2] = dropped_after(polls, guard.release()).await.is_some();
+        all_gone().await;
+        polls += 1;
+    }
+    assert!(polls > 2, "nothing was dropped in the middle");
+    lock.acquire(&key, PATIENCE, LEASE).await.unwrap().release().await;
 }

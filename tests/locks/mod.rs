@@ -1,21 +1,28 @@
 //! The general lock, on real Redis servers: one holder a key, all keys or none, and an end by release or by its lease.
 //!
 //! [`waiting`]: who waits and is woken. [`holding`]: how long a lock is held, and how its holder learns that it is not.
-//! [`quorum`]: several servers, some of them dead or frozen. [`regressions`]: bugs of others. [`dropped`]: futures dropped wherever they wait.
+//! [`losing`]: what is told of a lock that was lost. [`doubt`]: answers that were lost or came late. [`slots`]: keys that no one
+//! script can take. [`replicas`]: a grant that was waited for. [`quorum`]: several servers, some of them dead or frozen.
+//! [`regressions`]: bugs of others. [`dropped`]: futures dropped wherever they wait.
 
+mod doubt;
 mod dropped;
 mod holding;
+mod losing;
 mod quorum;
 mod regressions;
+mod replicas;
+mod slots;
 mod waiting;
 
 use std::time::Duration;
 
 use shared::domain::ids::EventId;
 use shared::lock::{AcquireError, Guard, Lock, Released};
-use shared::redis::keys;
+use shared::redis::{Redis, keys};
 
 use crate::harness::eventually;
+use crate::harness::proxy::Proxy;
 use crate::harness::scripts::Scripts;
 
 /// A lease that outlasts every test.
@@ -32,6 +39,13 @@ async fn locks() -> (Scripts, Lock) {
     let scripts = Scripts::start().await;
     let lock = Lock::new(scripts.redis.clone());
     (scripts, lock)
+}
+
+/// A lock whose way to its server can be broken.
+async fn behind_a_proxy() -> (Scripts, Proxy, Lock) {
+    let (scripts, proxy) = (Scripts::start().await, Proxy::listen().await);
+    let redis = Redis::connect(&(proxy.front())(&scripts.url()), 1).await.unwrap();
+    (scripts, proxy, Lock::new(redis))
 }
 
 async fn take(lock: &Lock, keys: &[String], lease: Duration) -> Guard {
@@ -124,30 +138,4 @@ async fn of_several_keys_the_worst_is_reported_and_what_is_still_ours_is_freed()
     assert!(is_taken(&lock, &a).await);
     assert!(!is_taken(&lock, &c).await);
     assert_eq!(next.release().await, Released::Released);
-}
-
-#[tokio::test]
-async fn an_acquire_whose_answer_was_lost_is_its_own_when_it_asks_again() {
-    // What the client does by itself when a connection breaks after the script ran: the same token, once more.
-    let scripts = Scripts::start().await;
-    let text = concat!(
-        include_str!("../../shared/src/lock/scripts/waiters.lua"),
-        include_str!("../../shared/src/lock/scripts/acquire.lua")
-    );
-    let [lock, waiters, seen, fence] = keys::parts_of_lock(&names(["a"])[0]);
-    for (token, expected) in [("mine", 1), ("mine", 1), ("another's", 0), ("mine", 1)] {
-        let words = ["EVAL", text, "4", &lock, &waiters, &seen, &fence, token, "60000", "", "1000", "0"];
-        let taken: Vec<i64> = scripts.command(&words).await;
-        assert_eq!(taken[0], expected, "{token}");
-        // The one that asked again is the same holder.
-        assert!(taken[0] == 0 || taken[1] == 1, "{taken:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_release_that_redis_does_not_answer_is_unknown() {
-    let (scripts, lock) = locks().await;
-    let guard = take(&lock, &names(["a"]), LONG).await;
-    scripts.command::<String>(&["CLIENT", "PAUSE", "600"]).await;
-    assert_eq!(guard.release().await, Released::Unknown);
 }

@@ -7,20 +7,11 @@ use shared::lock::{AcquireError, Extended, Lock, Lost, Options, Released};
 use shared::redis::Redis;
 use tokio::time::{Instant, timeout};
 
-use super::{LONG, locks, names, take};
-use crate::harness::proxy::Proxy;
-use crate::harness::scripts::Scripts;
+use super::{LONG, behind_a_proxy, locks, names, take};
 use crate::harness::{PATIENCE, eventually, redis};
 
 /// A lease that a loaded machine can renew in time.
 const LEASE: Duration = Duration::from_millis(900);
-
-/// A lock whose way to its server can be broken.
-async fn behind_a_proxy() -> (Scripts, Proxy, Lock) {
-    let (scripts, proxy) = (Scripts::start().await, Proxy::listen().await);
-    let redis = Redis::connect(&(proxy.front())(&scripts.url()), 1).await.unwrap();
-    (scripts, proxy, Lock::new(redis))
-}
 
 #[tokio::test]
 async fn redisson_3194_a_watchdog_goes_on_after_its_connection_was_replaced() {
@@ -32,6 +23,31 @@ async fn redisson_3194_a_watchdog_goes_on_after_its_connection_was_replaced() {
     // Longer than its lease.
     assert!(timeout(2 * LEASE, guard.lost()).await.is_err(), "it was not renewed");
     assert_eq!(guard.release().await, Released::Released);
+}
+
+#[tokio::test]
+async fn redisson_775_a_renewal_that_failed_is_tried_again() {
+    let (_scripts, proxy, lock) = behind_a_proxy().await;
+    let lease = Duration::from_secs(3);
+    let options = Options { renew_for: Some(LONG), ..Options::new(Duration::ZERO, lease) };
+    let guard = lock.acquire_with(&names(["a"]), &options).await.unwrap();
+    // The first renewal, after a third of the lease, has no answer within its time; one of the next has.
+    proxy.hold(true);
+    assert!(timeout(lease / 3 + Duration::from_millis(400), guard.lost()).await.is_err(), "it was given up at once");
+    proxy.hold(false);
+    assert!(timeout(lease * 3 / 2, guard.lost()).await.is_err(), "it was not renewed again");
+    assert_eq!(guard.release().await, Released::Released);
+}
+
+#[tokio::test]
+async fn redisson_multilock_every_key_has_the_lease_that_was_asked_for_and_not_one_of_the_wait() {
+    let (scripts, lock) = locks().await;
+    let guard = lock.acquire(&names(["a", "b"]), PATIENCE, LEASE).await.unwrap();
+    for key in names(["a", "b"]) {
+        let left: i64 = scripts.command(&["PTTL", &key]).await;
+        assert!((0..=900).contains(&left), "{left}");
+    }
+    drop(guard);
 }
 
 #[tokio::test]
@@ -117,4 +133,42 @@ async fn powertools_4759_no_time_left_is_no_time_and_not_no_limit() {
     let options = Options { deadline: Some(Instant::now()), ..Options::new(LONG, LONG) };
     assert!(matches!(lock.acquire_with(&names(["a"]), &options).await, Err(AcquireError::TooLate)));
     assert_eq!(scripts.command::<i64>(&["EXISTS", &names(["a"])[0]]).await, 0);
+}
+
+#[tokio::test]
+async fn node_redlock_369_a_lock_that_is_over_when_its_answer_comes_is_no_lock() {
+    let (scripts, lock) = locks().await;
+    // Drift takes more than this whole lease.
+    let refused = lock.try_acquire(&names(["a"]), Duration::from_millis(2)).await;
+    assert!(matches!(refused, Err(AcquireError::Taken)));
+    assert_eq!(scripts.command::<i64>(&["EXISTS", &names(["a"])[0]]).await, 0);
+}
+
+#[tokio::test]
+async fn node_redlock_369_an_error_of_the_work_is_the_works_and_the_lock_is_given_back() {
+    let (_scripts, lock) = locks().await;
+    let key = names(["a"]);
+    let done = lock.with_lock(&key, &Options::new(Duration::ZERO, LONG), async |_| Err::<(), _>("of the work")).await;
+    assert_eq!(done.unwrap(), Err("of the work"));
+    take(&lock, &key, LONG).await.release().await;
+}
+
+#[tokio::test]
+async fn spring_11180_who_waits_for_one_lock_keeps_nobody_from_another() {
+    let (scripts, lock) = locks().await;
+    let (key, other) = (names(["a"]), names(["b"]));
+    let held = take(&lock, &key, LONG).await;
+    let waiting: Vec<_> = (0..64)
+        .map(|_| {
+            let (lock, key) = (lock.clone(), key.clone());
+            tokio::spawn(async move { lock.acquire(&key, PATIENCE, LONG).await.unwrap().release().await })
+        })
+        .collect();
+    let [_, line, ..] = shared::redis::keys::parts_of_lock(&key[0]);
+    eventually("all to wait", || async { (scripts.command::<i64>(&["ZCARD", &line]).await == 64).then_some(()) }).await;
+    take(&lock, &other, LONG).await.release().await;
+    held.release().await;
+    for waiter in waiting {
+        assert_eq!(waiter.await.unwrap(), Released::Released);
+    }
 }

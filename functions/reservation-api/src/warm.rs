@@ -60,7 +60,9 @@ impl From<AcquireError> for Cold {
     fn from(error: AcquireError) -> Self {
         match error {
             AcquireError::Unavailable(error) => Self::Redis(error),
-            AcquireError::Taken | AcquireError::TooLate | AcquireError::NoKeys => Self::Busy,
+            AcquireError::Taken | AcquireError::Unreplicated | AcquireError::TooLate | AcquireError::NoKeys => {
+                Self::Busy
+            }
         }
     }
 }

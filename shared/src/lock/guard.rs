@@ -1,7 +1,10 @@
 //! A held lock: how long it is certainly held, how it is prolonged and given back, and how its holder learns that it is not
 //! his any more, before anybody else can have it.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use metrics::{counter, histogram};
@@ -9,9 +12,9 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::nodes::{Nodes, Still};
+use super::nodes::{Nodes, Slots, Still};
 use super::{Extended, Lost, Released};
-use crate::telemetry::{LOCK_HOLD_MS, LOCK_LOST, LOCK_RENEWALS, REASON};
+use crate::telemetry::{LOCK_HOLD_MS, LOCK_LEFT, LOCK_LOST, LOCK_RENEWALS, REASON};
 
 /// Drift between this process' clock and the servers' over a lease (Redlock: 1 % and 2 ms for the precision of expiry).
 fn drift(lease: Duration) -> Duration {
@@ -36,6 +39,17 @@ struct Validity {
     lost: Option<Lost>,
     /// What it means when the warning comes.
     ends_as: Lost,
+    /// Whether the loss was counted.
+    is_told: bool,
+}
+
+impl Validity {
+    /// Counts a loss, once a guard, whoever notices it.
+    fn tell(&mut self, lost: Lost) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            counter!(LOCK_LOST, REASON => lost.as_str()).increment(1);
+        }
+    }
 }
 
 /// How far the watchdog goes.
@@ -50,30 +64,32 @@ pub(super) struct Renewal {
 #[must_use = "a lock that is not released blocks others until its lease ends"]
 pub struct Guard {
     nodes: Arc<Nodes>,
-    keys: Vec<String>,
+    slots: Slots,
     token: String,
     fence: Option<u64>,
     taken_at: Instant,
     validity: Arc<watch::Sender<Validity>>,
     watchdog: Option<AbortHandle>,
+    is_released: bool,
 }
 
 impl Guard {
     pub(super) fn new(
         nodes: Arc<Nodes>,
-        keys: Vec<String>,
+        slots: Slots,
         token: String,
         fence: Option<u64>,
         (asked, lease): (Instant, Duration),
         renewal: Option<Renewal>,
     ) -> Self {
         let until = valid_until(asked, lease);
-        let validity = Validity { until, warned: until - ahead(lease), lost: None, ends_as: Lost::LeaseEnds };
+        let validity =
+            Validity { until, warned: until - ahead(lease), lost: None, ends_as: Lost::LeaseEnds, is_told: false };
         let validity = Arc::new(watch::Sender::new(validity));
         let watchdog = renewal.map(|renewal| {
             let dog = Watchdog {
                 nodes: Arc::clone(&nodes),
-                keys: keys.clone(),
+                slots: slots.clone(),
                 token: token.clone(),
                 validity: Arc::clone(&validity),
                 lease,
@@ -81,7 +97,7 @@ impl Guard {
             };
             tokio::spawn(dog.watch()).abort_handle()
         });
-        Self { nodes, keys, token, fence, taken_at: asked, validity, watchdog }
+        Self { nodes, slots, token, fence, taken_at: asked, validity, watchdog, is_released: false }
     }
 
     /// How long it is certainly held from now on, by this process' clock and the drift of a lease.
@@ -93,42 +109,49 @@ impl Guard {
 
     /// A number that grows with each holder, where the lock stands on one server. It is Redis' own and dies with it: after a
     /// failover that lost the latest writes, or a flush, a later holder may get the same or a smaller one. What must not
-    /// happen twice carries a number of the store it is written to (`dynamodb::fences`).
+    /// happen twice carries a number of the store it is written to (`dynamodb::view_counts`).
     #[must_use]
     pub fn fencing_token(&self) -> Option<u64> {
         self.fence
     }
 
     /// Ends, with the reason, before the lock may be another's: a twentieth of a lease before its validity does, or as soon
-    /// as a renewal found it gone. As long as it is renewed it does not end.
+    /// as a renewal found it gone. As long as it is renewed it does not end. In a process that was frozen meanwhile it ends
+    /// when it is next polled, whatever else has come in the meantime.
     pub async fn lost(&self) -> Lost {
         let mut changes = self.validity.subscribe();
-        loop {
+        let lost = loop {
             let Validity { warned, lost, ends_as, .. } = *changes.borrow_and_update();
             if let Some(lost) = lost {
-                return lost;
+                break lost;
             }
             tokio::select! {
-                () = sleep_until(warned) => {
+                biased;
+                () = passed(warned) => {
                     // It may have been renewed in this very moment.
                     let now = *changes.borrow();
                     if now.warned <= Instant::now() {
-                        return now.lost.unwrap_or(ends_as);
+                        break now.lost.unwrap_or(ends_as);
                     }
                 }
                 changed = changes.changed() => {
                     if changed.is_err() {
-                        return ends_as;
+                        break ends_as;
                     }
                 }
             }
-        }
+        };
+        self.validity.send_if_modified(|validity| {
+            validity.tell(lost);
+            false
+        });
+        lost
     }
 
     /// Prolongs the lease from now on, once. What has run out is not taken again.
     pub async fn extend(&self, lease: Duration) -> Extended {
         let asked = Instant::now();
-        match self.nodes.extend(&self.keys, &self.token, lease).await {
+        match self.nodes.extend(&self.slots, &self.token, lease).await {
             Still::Ours => {
                 renewed(&self.validity, asked, lease);
                 Extended::Extended
@@ -140,21 +163,32 @@ impl Guard {
     }
 
     fn gone(&self, lost: Lost, answer: Extended) -> Extended {
-        self.validity.send_modify(|validity| validity.lost = Some(lost));
+        self.lose(lost);
         answer
     }
 
+    fn lose(&self, lost: Lost) {
+        lose(&self.validity, lost);
+    }
+
     /// Gives the lock back, if it is still ours, and wakes one who waits for it.
-    pub async fn release(self) -> Released {
+    pub async fn release(mut self) -> Released {
         if let Some(watchdog) = &self.watchdog {
             watchdog.abort();
         }
-        let still = self.nodes.release(&self.keys, &self.token).await;
+        let still = self.nodes.release(&self.slots, &self.token).await;
+        self.is_released = true;
         histogram!(LOCK_HOLD_MS).record(self.taken_at.elapsed().as_secs_f64() * 1e3);
         match still {
             Still::Ours => Released::Released,
-            Still::RunOut => Released::Expired,
-            Still::Others => Released::TakenByOther,
+            Still::RunOut => {
+                self.lose(Lost::Expired);
+                Released::Expired
+            }
+            Still::Others => {
+                self.lose(Lost::TakenByOther);
+                Released::TakenByOther
+            }
             Still::Unknown => {
                 tracing::warn!("a lock could not be released; it ends with its lease");
                 Released::Unknown
@@ -168,6 +202,9 @@ impl Drop for Guard {
         if let Some(watchdog) = &self.watchdog {
             watchdog.abort();
         }
+        if !self.is_released {
+            counter!(LOCK_LEFT).increment(1);
+        }
     }
 }
 
@@ -178,10 +215,24 @@ fn renewed(validity: &watch::Sender<Validity>, asked: Instant, lease: Duration) 
     });
 }
 
+fn lose(validity: &watch::Sender<Validity>, lost: Lost) {
+    validity.send_modify(|validity| {
+        validity.lost = Some(lost);
+        validity.tell(lost);
+    });
+}
+
+/// Ends at `instant`, asking the clock at each poll: after a freeze a runtime may poll a task for what came over a
+/// connection before it looks at its timers.
+async fn passed(instant: Instant) {
+    let mut timer = pin!(sleep_until(instant));
+    poll_fn(|context| if Instant::now() >= instant { Poll::Ready(()) } else { timer.as_mut().poll(context) }).await;
+}
+
 /// Renews a lease at every third of it, until it is told to stop, may not go on, or finds the lock gone.
 struct Watchdog {
     nodes: Arc<Nodes>,
-    keys: Vec<String>,
+    slots: Slots,
     token: String,
     validity: Arc<watch::Sender<Validity>>,
     lease: Duration,
@@ -201,7 +252,7 @@ impl Watchdog {
                 self.validity.send_modify(|validity| validity.ends_as = Lost::RenewalEnded);
                 return;
             }
-            match self.nodes.extend(&self.keys, &self.token, lease).await {
+            match self.nodes.extend(&self.slots, &self.token, lease).await {
                 Still::Ours => {
                     counter!(LOCK_RENEWALS).increment(1);
                     renewed(&self.validity, asked, lease);
@@ -224,7 +275,6 @@ impl Watchdog {
     }
 
     fn lose(&self, lost: Lost) {
-        counter!(LOCK_LOST, REASON => lost.as_str()).increment(1);
-        self.validity.send_modify(|validity| validity.lost = Some(lost));
+        lose(&self.validity, lost);
     }
 }

@@ -20,7 +20,7 @@
 //! | `t1:{e}:c:<customer>` | hash | uuid → `<expiry in ms, 0 = for good>:<number of seats>:<c(laimed), h(eld), s(old)>:<seat ids>`; `@rate` → `<minute>:<claims>` |
 //! | `t1:{e}:lock:<name>` | string | the general lock: its holder's token |
 //! | `t1:{e}:lock:<name>:waiters`, `:seen` | sorted sets | `<channel> <token>` → when a waiter came, and was last seen (ms) |
-//! | `t1:{e}:lock:<name>:fence` | counter | how often it was taken |
+//! | `t1:{e}:lock:<name>:fence` | string | how often it was taken, and the token that gave it back last |
 
 use crate::domain::ids::{CustomerId, EventId, ReservationId};
 

@@ -242,7 +242,19 @@ impl Redis {
     where
         T: fred::types::FromValue,
     {
-        let client = self.pool.next();
+        Self::run_on(self.pool.next(), script, keys, args).await
+    }
+
+    /// [`run`](Self::run) on this connection.
+    pub(crate) async fn run_on<T>(
+        client: &Client,
+        script: &Script,
+        keys: Vec<String>,
+        args: Vec<Value>,
+    ) -> Result<T, RedisError>
+    where
+        T: fred::types::FromValue,
+    {
         let answer = async {
             match client.evalsha::<Value, _, _, _>(script.sha1.as_str(), keys.clone(), args.clone()).await {
                 Err(error) if error.details().starts_with("NOSCRIPT") => client.eval(script.lua, keys, args).await,

@@ -1,10 +1,12 @@
--- Takes all locks or none. Asked again with the same token it says yes again: the first answer may have been lost.
+-- Takes all locks or none. Asked again with the same token it says yes again: the first answer may have been lost. A token
+-- that gave a lock back does not get it again: it is a request that arrives late, and nobody waits for its answer.
 --
--- KEYS  per lock: itself, waiters, seen, fence
+-- KEYS  per lock: itself, waiters, seen, counter
 -- ARGV  1 token, 2 lease_ms, 3 the waiter that is noted where a lock is taken ('' = nobody waits), 4 WAITER_MS
 --       5 whether who waits longer comes first (1 | 0)
--- Returns 1 and the fencing counter of the first lock, or 0 and how long the lock in the way may still be held, in ms.
+-- Returns 1 and how often the first lock was taken, or 0 and how long the lock in the way may still be held, in ms.
 local token, lease, waiter, waiter_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local owners, taken, last = {}, {}, {}
 for at = 1, #KEYS, 4 do
   local owner = redis.call('GET', KEYS[at])
   local first = ARGV[5] == '1' and not owner and first_waiter(KEYS[at + 1], KEYS[at + 2], waiter_ms)
@@ -16,13 +18,16 @@ for at = 1, #KEYS, 4 do
     end
     return { 0, owner and redis.call('PTTL', KEYS[at]) or waiter_ms }
   end
+  owners[at] = owner
+  taken[at], last[at] = counter(at)
+  if last[at] == token or last[at] == '-' .. token then return { 0, 0 } end
 end
-local fence
 for at = 1, #KEYS, 4 do
-  local is_new = not redis.call('GET', KEYS[at])
   redis.call('SET', KEYS[at], token, 'PX', lease)
-  local count = is_new and redis.call('INCR', KEYS[at + 3]) or redis.call('GET', KEYS[at + 3])
-  fence = fence or tonumber(count)
+  if not owners[at] then
+    taken[at] = taken[at] + 1
+    count(at, taken[at], last[at])
+  end
   if waiter ~= '' then forget(at, waiter) end
 end
-return { 1, fence }
+return { 1, taken[1] }

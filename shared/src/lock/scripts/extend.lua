@@ -1,6 +1,6 @@
 -- Prolongs the lease of all locks or none. What has run out is not taken again: somebody may have worked meanwhile.
 --
--- KEYS  per lock: itself, waiters, seen, fence
+-- KEYS  per lock: itself, waiters, seen, counter
 -- ARGV  1 token, 2 lease_ms
 -- Returns 1 = prolonged, 0 = some had run out, -1 = some belongs to another by now
 local answer = 1

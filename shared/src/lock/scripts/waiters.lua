@@ -1,8 +1,19 @@
--- What the lock's scripts share: their clock, and who waits. A lock is four keys: itself (the holder's token), its waiters
--- in the order in which they came, when each of them was last seen, and its fencing counter.
+-- What the lock's scripts share: their clock, who waits, and the counter. A lock is four keys: itself (the holder's token),
+-- its waiters in the order in which they came, when each of them was last seen, and its counter: "<how often it was taken>
+-- <the token that gave it back last>", with a dash before a token that had nothing to give back.
 -- A waiter is "<channel of its process> <token>"; one that has not been seen for WAITER_MS is dead and is passed over.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- How often it was taken, and who gave it back last.
+local function counter(at)
+  local count, last = string.match(redis.call('GET', KEYS[at + 3]) or '0', '^(%d+) ?(%S*)$')
+  return tonumber(count), last
+end
+
+local function count(at, taken, last)
+  redis.call('SET', KEYS[at + 3], string.format('%d %s', taken, last))
+end
 
 -- The first waiter that lives, or nil.
 local function first_waiter(waiters, seen, waiter_ms)
