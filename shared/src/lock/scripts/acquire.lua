@@ -12,7 +12,8 @@ for at = 1, #KEYS, 4 do
   local first = ARGV[5] == '1' and not owner and first_waiter(KEYS[at + 1], KEYS[at + 2], waiter_ms)
   if (owner and owner ~= token) or (first and first ~= waiter) then
     if waiter ~= '' then
-      redis.call('ZADD', KEYS[at + 1], 'NX', now, waiter)
+      -- To the microsecond: of one millisecond's waiters a name chosen at random would decide.
+      redis.call('ZADD', KEYS[at + 1], 'NX', string.format('%.3f', now + time[2] % 1000 / 1000), waiter)
       redis.call('ZADD', KEYS[at + 2], now, waiter)
       for _, key in ipairs({ KEYS[at + 1], KEYS[at + 2] }) do redis.call('PEXPIRE', key, 10 * waiter_ms) end
     end
