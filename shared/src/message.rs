@@ -235,7 +235,10 @@ impl Request {
         let sum = self.section_cents.values().try_fold(Cents::ZERO, |sum, cents| sum.checked_add(*cents));
         let sections: BTreeSet<&str> = self.seats.iter().map(|seat| seat.id.section()).collect();
         if sum != Some(self.amount_cents) || !sections.into_iter().eq(self.section_cents.keys().map(Label::as_str)) {
-            return Err(Invalid::new("section_cents", "must name the sections of the seats, and add up to amount_cents"));
+            return Err(Invalid::new(
+                "section_cents",
+                "must name the sections of the seats, and add up to amount_cents",
+            ));
         }
         Ok(())
     }

@@ -40,9 +40,11 @@ async fn a_job_killed_at_each_of_its_requests_and_run_again_comes_to_the_same_en
             let end = trade(&office, &event).await;
             let (gate, sent) = (Gate::shut(), AtomicUsize::new(0));
             let fate = if carried_out { Fate::HoldReply(gate.clone()) } else { Fate::Hold(gate.clone()) };
-            let wire = Wire::new(move |_, _| {
-                if sent.fetch_add(1, Ordering::Relaxed) == fatal { fate.clone() } else { Fate::Pass }
-            });
+            let wire = Wire::new(
+                move |_, _| {
+                    if sent.fetch_add(1, Ordering::Relaxed) == fatal { fate.clone() } else { Fate::Pass }
+                },
+            );
             let mortal = jobs(&office, wire.under(&table)).await;
             let died = tokio::select! {
                 _ = settle(&mortal) => false,

@@ -70,7 +70,7 @@ async fn a_job_run_by_hand_settles_and_the_report_says_what_days_have_come_to(se
                  till,2024-06-01,A,EUR,2,17800,0,0\r\n\
                  till,2024-06-01,B,EUR,2,9800,0,0\r\n\
                  till,2024-06-02,B,EUR,0,0,1,4900\r\n";
-    assert_eq!(csv.body, json!(lines));
+    assert_eq!(std::str::from_utf8(&csv.raw).unwrap(), lines);
     let missing = report(&office, "nobody", "text/csv").await;
     assert_eq!((missing.status, missing.text("type")), (404, Some("event-not-found")));
     office.close().await;

@@ -24,12 +24,7 @@ pub enum Stopped {
 }
 
 /// Does `work` under the lock of the job called so. Work whose lock is lost is stopped where it waits.
-pub async fn alone<T>(
-    jobs: &Jobs,
-    job: &str,
-    deadline: Instant,
-    work: impl AsyncFnOnce() -> T,
-) -> Result<T, Stopped> {
+pub async fn alone<T>(jobs: &Jobs, job: &str, deadline: Instant, work: impl AsyncFnOnce() -> T) -> Result<T, Stopped> {
     let options = Options {
         renew_for: Some(deadline.saturating_duration_since(Instant::now())),
         deadline: Some(deadline),
@@ -38,7 +33,11 @@ pub async fn alone<T>(
     match jobs.lock.with_lock(&[keys::job_lock(job)], &options, async |_| work().await).await {
         Ok(done) => Ok(done),
         Err(WithLockError::Acquire(AcquireError::Unavailable(error))) => {
-            tracing::warn!(job, error = &error as &dyn std::error::Error, "no lock, so the job rests until its next run");
+            tracing::warn!(
+                job,
+                error = &error as &dyn std::error::Error,
+                "no lock, so the job rests until its next run"
+            );
             Err(Stopped::WithoutRedis)
         }
         Err(WithLockError::Acquire(AcquireError::TooLate)) => Err(Stopped::TooLate),

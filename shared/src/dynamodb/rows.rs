@@ -269,7 +269,8 @@ impl ReservationRow {
         let due_shard = Some(keys::due_settle(keys::shard(&self.reservation_id)));
         let due_at = Some(keys::sortable(Day::of(confirmed_at_ms, zone).ends_at_ms));
         let confirmed_at_ms = Some(confirmed_at_ms);
-        let confirmed = Self { status: Status::Confirmed, payment_reference, time_zone, confirmed_at_ms, ..self.clone() };
+        let confirmed =
+            Self { status: Status::Confirmed, payment_reference, time_zone, confirmed_at_ms, ..self.clone() };
         Self { due_shard, due_at, ..confirmed }
     }
 

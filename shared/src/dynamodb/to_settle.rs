@@ -119,9 +119,12 @@ impl Page {
     pub fn of(rows: Vec<ReservationRow>, until_ms: i64) -> Vec<Self> {
         let mut pages: Vec<Self> = Vec::new();
         for row in rows {
-            let Some(settling) = row.to_settle().filter(|settling| settling.day.ends_at_ms < until_ms) else { continue };
+            let Some(settling) = row.to_settle().filter(|settling| settling.day.ends_at_ms < until_ms) else {
+                continue;
+            };
             let (event, currency, date) = (row.reservation_id.event(), row.currency, settling.day.date);
-            let last = pages.iter_mut().rfind(|page| (&page.event, page.currency, page.date) == (&event, currency, date));
+            let last =
+                pages.iter_mut().rfind(|page| (&page.event, page.currency, page.date) == (&event, currency, date));
             match last {
                 Some(page) if page.has_room_for(&row, settling) => page.rows.push((row, settling)),
                 _ => pages.push(Self { event, currency, date, rows: vec![(row, settling)] }),
@@ -208,7 +211,8 @@ mod tests {
         let held = row(TWO_SECTIONS, 3, "{}");
         assert_eq!(held.to_settle(), None);
         let paid = held.confirmed(None, "Asia/Seoul", 10 * HOUR_MS);
-        let parts = |row: &ReservationRow| row.to_settle().map(|next| (next.day.ends_at_ms / HOUR_MS, next.sale, next.refund));
+        let parts =
+            |row: &ReservationRow| row.to_settle().map(|next| (next.day.ends_at_ms / HOUR_MS, next.sale, next.refund));
         // Nine hours ahead: the day ends at 15:00 in UTC.
         assert_eq!(parts(&paid), Some((15, true, false)));
         assert_eq!(parts(&paid.ended(Status::Cancelled, 14 * HOUR_MS)), Some((15, true, true)));
@@ -226,12 +230,14 @@ mod tests {
     fn a_page_has_ninety_rows_of_one_day_and_no_more_sections_than_an_expression_takes() {
         let paid = row(TWO_SECTIONS, 3, "{}").confirmed(None, "Asia/Seoul", 10 * HOUR_MS);
         let next = paid.confirmed(None, "Asia/Seoul", 20 * HOUR_MS);
-        let rows: Vec<ReservationRow> = (0..200).map(|n| if n % 20 == 0 { next.clone() } else { paid.clone() }).collect();
+        let rows: Vec<ReservationRow> =
+            (0..200).map(|n| if n % 20 == 0 { next.clone() } else { paid.clone() }).collect();
         let lengths = |pages: &[Page]| pages.iter().map(|page| page.rows.len()).collect::<Vec<_>>();
         assert_eq!(lengths(&Page::of(rows.clone(), 40 * HOUR_MS)), [10, 90, 90, 10]);
         assert_eq!(lengths(&Page::of(rows, 39 * HOUR_MS)), [90, 90, 10], "a day is over once it has ended");
         let of_sections = |first: usize| {
-            let seats: Vec<String> = (first..first + 20).map(|n| format!(r#"{{"id":"S{n}-1-1","number":0}}"#)).collect();
+            let seats: Vec<String> =
+                (first..first + 20).map(|n| format!(r#"{{"id":"S{n}-1-1","number":0}}"#)).collect();
             row(&seats.join(","), 20, "{}").confirmed(None, "Asia/Seoul", HOUR_MS)
         };
         let pages = Page::of((0..10).map(|n| of_sections(n * 20)).collect(), 40 * HOUR_MS);
