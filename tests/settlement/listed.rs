@@ -61,7 +61,7 @@ async fn what_is_paid_is_listed_under_the_end_of_its_day_and_nothing_else_is(set
     let day = Day::of(row.confirmed_at_ms.unwrap(), "Pacific/Auckland");
     until_listed(&office, FOR_EVER, &[&paid]).await;
     assert_eq!(listed(&office, day.ends_at_ms).await, []);
-    assert_eq!(listed(&office, day.ends_at_ms + 1).await, [paid.clone()]);
+    assert_eq!(listed(&office, day.ends_at_ms + 1).await, std::slice::from_ref(&paid));
     // Prices of today are no longer those of then.
     let mut dearer = hall::with(hall::small(1, 8), "cancellable_until", json!("2098-05-01T00:00:00Z"));
     dearer["sections"][0]["price_cents"] = json!(1);
