@@ -104,6 +104,7 @@ impl Bench {
             layout_version: self.event.version,
             amount: Cents::ZERO,
             currency: document.currency,
+            section_cents: std::collections::BTreeMap::new(),
             max_per_customer: document.max_per_customer,
             sale: document.sale,
         };

@@ -11,12 +11,12 @@ use shared::redis::Redis;
 
 use crate::harness::functions::events;
 use crate::harness::wire::{Fate, Gate, Wire};
-use crate::harness::{Office, eventually, on_both_sets};
+use crate::harness::{Office, eventually, hall, on_both_sets};
 
 /// So few that they are all at the table before the first has run out of time there.
 const AT_ONCE: usize = 3;
 
-on_both_sets!(over_the_bound_the_answer_is_not_now_and_no_store_is_asked);
+on_both_sets!(over_the_bound_the_answer_is_not_now_and_no_store_is_asked, who_only_waits_for_an_outcome_takes_no_place,);
 
 /// A customer's list of reservations, as Lambda hands it over.
 fn listing(customer: &str) -> lambda_http::Request {
@@ -49,5 +49,28 @@ async fn over_the_bound_the_answer_is_not_now_and_no_store_is_asked(set: ServerS
         admitted.await.unwrap().unwrap();
     }
     assert_eq!(answer(router, listing("late")).await.unwrap().status(), 200);
+    office.close().await;
+}
+
+async fn who_only_waits_for_an_outcome_takes_no_place(set: ServerSet) {
+    let office = Office::open(set).await;
+    office.sells("crowded", &hall::small(1, 4)).await;
+    office.system.event_source().pause();
+    let config = office.system.config();
+    let redis = Redis::connect(&config.redis_url, 1).await.unwrap();
+    let app = App::new(config, redis, office.table().await, office.log()).serving(1);
+    let router = router(app.clone());
+    let mut event = events().remove("http-reserve-accepted.json").unwrap();
+    event["rawPath"] = json!("/events/crowded/reservations");
+    event["requestContext"]["http"]["path"] = event["rawPath"].clone();
+    event["pathParameters"]["event_id"] = json!("crowded");
+    event["headers"]["prefer"] = json!("wait=10");
+    event["body"] = json!(json!({ "seats": ["A-1-1"] }).to_string());
+    let request = lambda_http::request::from_str(&event.to_string()).unwrap();
+    let waiting = tokio::spawn(answer(router.clone(), request));
+    eventually("it to wait", || async { (app.waiting() == 1).then_some(()) }).await;
+    assert_eq!(answer(router, listing("another")).await.unwrap().status(), 200);
+    office.system.event_source().resume();
+    assert_eq!(waiting.await.unwrap().unwrap().status(), 201);
     office.close().await;
 }

@@ -75,7 +75,7 @@ impl Broken {
 async fn a_confirmation_whose_maker_died_is_told_by_the_job(set: ServerSet) {
     let (broken, row) = held(set).await;
     let now_ms = broken.announce(&row).await;
-    let confirmed = broken.repository.confirm(&row, Some("p"), now_ms, Some(now_ms)).await.unwrap();
+    let confirmed = broken.repository.confirm(&row, Some("p"), "Asia/Seoul", now_ms, Some(now_ms)).await.unwrap();
     assert!(matches!(confirmed, Change::Done(_)), "{confirmed:?}");
     assert_eq!(broken.office.seat_status("heal", "A-1-1").await, "held");
     assert_eq!(broken.heal().await, (1, 0));
@@ -87,7 +87,9 @@ async fn a_confirmation_whose_maker_died_is_told_by_the_job(set: ServerSet) {
 async fn a_cancellation_whose_maker_died_frees_the_seat_by_the_job(set: ServerSet) {
     let (broken, row) = held(set).await;
     let now_ms = broken.announce(&row).await;
-    let Change::Done(paid) = broken.repository.confirm(&row, Some("p"), now_ms, Some(now_ms)).await.unwrap() else {
+    let Change::Done(paid) =
+        broken.repository.confirm(&row, Some("p"), "Asia/Seoul", now_ms, Some(now_ms)).await.unwrap()
+    else {
         panic!("not confirmed")
     };
     broken.heal().await;

@@ -29,6 +29,7 @@ mod refusals;
 mod replay;
 mod reservations;
 mod rush;
+mod settlement;
 mod telemetry;
 mod template;
 mod tidy;

@@ -83,7 +83,18 @@ fn only_the_configurations_read_the_environment() {
 fn only_the_keys_files_spell_keys() {
     let redis = saying(&["\"t1:", ":claims\"", ":taken\"", ":blocked\"", "{{{event}}}"]);
     assert_eq!(redis, names(&["shared/src/redis/keys.rs"]));
-    let table = saying(&["EVENT#", "\"EVENTS\"", "LAYOUT#", "SEATS#", "LIMIT#", "RES#", "JOB#", "expire#"]);
+    let table = saying(&[
+        "EVENT#",
+        "\"EVENTS\"",
+        "LAYOUT#",
+        "SEATS#",
+        "LIMIT#",
+        "RES#",
+        "JOB#",
+        "SETTLED#",
+        "expire#",
+        "settle#",
+    ]);
     assert_eq!(table, names(&["shared/src/dynamodb/keys.rs"]));
 }
 

@@ -1,4 +1,4 @@
-//! The local system's commands: `serve`, `token`, `rush`, `redrive`.
+//! The local system's commands: `serve`, `token`, `rush`, `redrive`, `job`.
 
 mod serve;
 
@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 use local::client::ApiClient;
 use local::config::of_functions;
-use local::redrive;
 use local::rush::{self, RushSettings};
 use local::servers::ServerSet;
 use local::system::{System, token};
+use local::{job, redrive};
 use scheduled_jobs::redrive::order::{Action, Asked, EntryId, Topic};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -73,6 +73,14 @@ enum Command {
         env_file: Option<PathBuf>,
         #[command(subcommand)]
         what: Option<Redrive>,
+    },
+    /// Run a scheduled job once, and print what it did.
+    Job {
+        /// Which: expire, heal, write-back, settle.
+        name: String,
+        /// The environment of the functions, as `serve --env-file` writes it; without it, this process' own.
+        #[arg(long)]
+        env_file: Option<PathBuf>,
     },
 }
 
@@ -177,6 +185,7 @@ async fn main() -> ExitCode {
         Command::Redrive { env_file, what } => {
             redrive_by_hand(env_file.as_deref(), what.map(Asked::from).unwrap_or_default()).await
         }
+        Command::Job { name, env_file } => job_by_hand(env_file.as_deref(), &name).await,
         Command::Rush { customers, seats, url, seed } => hold_rush(customers, seats, url, seed).await,
     };
     done.unwrap_or_else(|error| {
@@ -195,6 +204,12 @@ async fn redrive_by_hand(env_file: Option<&Path>, asked: Asked) -> Result<ExitCo
     let done = redrive::run(&of_functions(env_file)?, asked).await?;
     println!("{}", redrive::table(&done));
     Ok(if redrive::is_complete(&done) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn job_by_hand(env_file: Option<&Path>, name: &str) -> Result<ExitCode, Failure> {
+    let report = job::run(&of_functions(env_file)?, name).await?;
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    Ok(if job::is_complete(&report) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn hold_rush(

@@ -32,7 +32,7 @@ const PARTITIONS: u32 = 6;
 /// Connections the API opens to Redis: it serves many requests at a time here, and a script is never pipelined.
 const API_REDIS_CONNECTIONS: usize = 8;
 /// The jobs that run by themselves.
-const TICKING: [&str; 3] = ["expire", "heal", "write_back"];
+const TICKING: [&str; 4] = ["expire", "heal", "write_back", "settle"];
 /// The one among the jobs that looks at everything, and after how many ticks it runs: the deployed one does every minute.
 const SELDOM: (&str, u64) = ("reconcile", 60);
 /// How often they run; the deployed schedule is a minute.
@@ -61,7 +61,7 @@ pub struct SystemSettings {
     pub cache_dir: PathBuf,
     /// Distinguishes the table and topics of systems that share servers; empty = the plain names.
     pub namespace: String,
-    /// Whether the expiry job runs by itself.
+    /// Whether the jobs run by themselves.
     pub ticking: bool,
     /// Changes how the event source reads and calls: chaos, smaller payloads, less time.
     pub shape_source: Option<ShapeSource>,

@@ -12,16 +12,16 @@
 //! record may hold them; what is written today must be the newest ones byte for byte. A change of the form therefore
 //! comes with a new file, and a change of the version with code that still reads the older ones.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Invalid;
 use crate::domain::document::{MAX_SEATS_PER_RESERVATION, SaleWindow};
 use crate::domain::event::{Seat, Version};
-use crate::domain::ids::{CustomerId, ReservationId};
+use crate::domain::ids::{CustomerId, Label, ReservationId};
 use crate::domain::json::from_json;
-use crate::domain::money::{Cents, Currency};
+use crate::domain::money::{Cents, Currency, SectionCents};
 use crate::domain::reservation::{Outcome, Reason};
 
 #[cfg(test)]
@@ -53,6 +53,10 @@ pub struct Request {
     pub amount_cents: Cents,
     /// In which currency.
     pub currency: Currency,
+    /// What of it each section costs, where there are several: prices may be others by the time that days are settled.
+    /// (Writers before this field left it out there, too.)
+    #[serde(default, skip_serializing_if = "SectionCents::is_empty")]
+    pub section_cents: SectionCents,
     /// Most live seats of one customer at the time of the claim.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_customer: Option<u32>,
@@ -79,6 +83,8 @@ pub struct Draft {
     layout_version: Version,
     amount_cents: Cents,
     currency: Currency,
+    #[serde(skip_serializing_if = "SectionCents::is_empty")]
+    section_cents: SectionCents,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_per_customer: Option<u32>,
     opens_at_ms: i64,
@@ -94,6 +100,8 @@ pub struct Terms {
     pub amount: Cents,
     /// In which currency.
     pub currency: Currency,
+    /// What of it each section costs, where there are several.
+    pub section_cents: SectionCents,
     /// Most live seats of one customer.
     pub max_per_customer: Option<u32>,
     /// When seats may be claimed.
@@ -111,6 +119,7 @@ impl Draft {
             layout_version: terms.layout_version,
             amount_cents: terms.amount,
             currency: terms.currency,
+            section_cents: terms.section_cents.clone(),
             max_per_customer: terms.max_per_customer,
             opens_at_ms: terms.sale.opens_at.as_millisecond(),
             closes_at_ms: terms.sale.closes_at.as_millisecond(),
@@ -212,8 +221,24 @@ impl Request {
                 return Err(Invalid::new("seats", format!("has a number above {MAX_SEAT_NUMBER}")));
             }
         }
+        self.check_sections()?;
         if self.expires_at_ms <= self.held_at_ms || self.held_at_ms < 0 {
             return Err(Invalid::new("expires_at_ms", "must be after held_at_ms"));
+        }
+        Ok(())
+    }
+
+    fn check_sections(&self) -> Result<(), Invalid> {
+        if self.section_cents.is_empty() {
+            return Ok(());
+        }
+        let sum = self.section_cents.values().try_fold(Cents::ZERO, |sum, cents| sum.checked_add(*cents));
+        let sections: BTreeSet<&str> = self.seats.iter().map(|seat| seat.id.section()).collect();
+        if sum != Some(self.amount_cents) || !sections.into_iter().eq(self.section_cents.keys().map(Label::as_str)) {
+            return Err(Invalid::new(
+                "section_cents",
+                "must name the sections of the seats, and add up to amount_cents",
+            ));
         }
         Ok(())
     }
@@ -282,6 +307,7 @@ mod tests {
             layout_version: 3,
             amount: request.amount_cents,
             currency: request.currency,
+            section_cents: SectionCents::new(),
             max_per_customer: Some(8),
             sale,
         };
@@ -326,6 +352,29 @@ mod tests {
             ("{\"version\":1", "[1"),
         ] {
             assert_eq!(with(from, to).unwrap_err().reason(), "schema", "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn an_amount_is_split_over_the_very_sections_and_to_the_cent() {
+        let two = r#"{"id":"A-1-12","number":11},{"id":"B-1-1","number":0}"#;
+        let split = |cents: &str| {
+            let amount = format!("\"currency\":\"EUR\",\"section_cents\":{cents}");
+            let value = VALUE.replace("\"currency\":\"EUR\"", &amount).replace(r#"{"id":"A-1-12","number":11}"#, two);
+            Request::from_value(value.as_bytes()).map(|request| request.section_cents.len())
+        };
+        assert_eq!(split(r#"{"A":8000,"B":900}"#), Ok(2));
+        assert_eq!(split("{}"), Ok(0));
+        for wrong in [
+            r#"{"A":8000,"B":901}"#,
+            r#"{"A":8900}"#,
+            r#"{"A":8000,"C":900}"#,
+            r#"{"A":8000,"B":800,"C":100}"#,
+            r#"{"A":18446744073709551615,"B":8901}"#,
+            r#"{"A":8000,"B":-1}"#,
+            "[]",
+        ] {
+            assert_eq!(split(wrong).unwrap_err().reason(), "schema", "{wrong}");
         }
     }
 

@@ -10,7 +10,7 @@ use shared::domain::document::EventDocument;
 use shared::domain::event::{Event, Seat};
 use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, ReservationId, SeatId};
 use shared::domain::layout::Layout;
-use shared::domain::money::Cents;
+use shared::domain::money::{Cents, SectionCents};
 use shared::message::{Draft, Request, Terms};
 use shared::redis::claims::{Choice, Claim, Claimed, Claims};
 use shared::redis::loading::Loading;
@@ -198,6 +198,7 @@ impl Attempt {
             layout_version: event.version,
             amount: Cents::ZERO,
             currency: event.document.currency,
+            section_cents: SectionCents::new(),
             max_per_customer: event.document.max_per_customer,
             sale: event.document.sale,
         };

@@ -87,7 +87,7 @@ async fn what_was_confirmed_before_its_hold_ended_is_never_expired(set: ServerSe
     let held = stored(&office, &request).await;
     let repository = Repository::new(office.table().await);
     let in_time = request.expires_at_ms - 1;
-    repository.confirm(&held, Some("payment-1"), in_time, Some(in_time)).await.unwrap();
+    repository.confirm(&held, Some("payment-1"), "Asia/Seoul", in_time, Some(in_time)).await.unwrap();
     let before = office.scan().await;
     let shard = office.system.expire().await.unwrap();
     assert_eq!(shard, scheduled_jobs::Report::Expire(scheduled_jobs::Expired::default()));
@@ -156,7 +156,8 @@ async fn a_hold_that_has_ended_is_not_confirmed_whether_or_not_the_job_came_by(s
     // By the row's own condition as well, for who has looked a moment too early.
     let held = row(&office, &id).await;
     let repository = Repository::new(office.table().await);
-    let late = repository.confirm(&held, Some("payment-1"), held.expires_at_ms, Some(held.expires_at_ms)).await;
+    let late =
+        repository.confirm(&held, Some("payment-1"), "Asia/Seoul", held.expires_at_ms, Some(held.expires_at_ms)).await;
     assert_eq!(late.unwrap(), Change::Refused(held));
     assert_unchanged(&office, &before).await;
     assert_eq!(office.seat_status("ended", "A-1-1").await, "free");
@@ -190,12 +191,18 @@ async fn a_hold_that_has_lost_one_seat_is_neither_confirmed_nor_extended(set: Se
     let before = office.scan().await;
     // Whatever clock is believed: one that is behind, or none.
     for now_ms in [Some(1_999), None] {
-        assert_eq!(repository.confirm(&old, Some("payment-1"), 1_999, now_ms).await.unwrap(), Change::Lost);
+        assert_eq!(
+            repository.confirm(&old, Some("payment-1"), "Asia/Seoul", 1_999, now_ms).await.unwrap(),
+            Change::Lost
+        );
     }
     assert_eq!(repository.extend(&old, 5_000, 1_999).await.unwrap(), Change::Lost);
     assert_unchanged(&office, &before).await;
-    assert!(matches!(repository.confirm(&heir, None, 2_500, Some(2_500)).await.unwrap(), Change::Done(_)));
+    assert!(matches!(
+        repository.confirm(&heir, None, "Asia/Seoul", 2_500, Some(2_500)).await.unwrap(),
+        Change::Done(_)
+    ));
     // Nor does a second confirmation of a seat that is paid for go through.
-    assert_eq!(repository.confirm(&old, Some("payment-1"), 1_999, None).await.unwrap(), Change::Lost);
+    assert_eq!(repository.confirm(&old, Some("payment-1"), "Asia/Seoul", 1_999, None).await.unwrap(), Change::Lost);
     office.close().await;
 }

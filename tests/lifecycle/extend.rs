@@ -129,7 +129,8 @@ async fn a_hold_that_was_extended_neither_ends_nor_is_lost_when_its_first_end_pa
     assert_eq!(repository.end(&first, Step::Expire, now_ms).await.unwrap(), End::Unchanged(longer));
     assert_unchanged(&office, &before).await;
     // A row from before the extension confirms nothing: what is stored is looked at anew.
-    let refused = repository.confirm(&first, Some("payment-1"), now_ms, Some(now_ms + 500_000)).await.unwrap();
+    let refused =
+        repository.confirm(&first, Some("payment-1"), "Asia/Seoul", now_ms, Some(now_ms + 500_000)).await.unwrap();
     assert!(matches!(refused, Change::Refused(stored) if stored.extended));
     assert_answer(&confirm(&office.payments(), &request.reservation_id, "payment-1").await, 200, "CONFIRMED");
     office.close().await;

@@ -161,7 +161,8 @@ async fn a_change_whose_maker_died_stays_announced_until_it_is_settled_by_its_ow
     // The first asks, and is slow; the second asks and cancels, and dies before Redis is told.
     let (look, first) = sight.records.ask(&id, None).await.unwrap();
     let held = row(&office, &id).await;
-    let confirmed = repository.confirm(&held, Some("payment-1"), look.now_ms, Some(look.now_ms)).await.unwrap();
+    let confirmed =
+        repository.confirm(&held, Some("payment-1"), "Asia/Seoul", look.now_ms, Some(look.now_ms)).await.unwrap();
     let Change::Done(confirmed) = confirmed else { panic!("{confirmed:?}") };
     let (_, second) = sight.records.ask(&id, None).await.unwrap();
     assert_ne!(first, second);
@@ -210,7 +211,10 @@ async fn a_payment_asked_for_again_tells_redis_what_the_first_one_did_not(set: S
     let sight = Sight::of(&office).await;
     let repository = Repository::new(office.table().await);
     let (look, _) = sight.records.ask(&id, None).await.unwrap();
-    repository.confirm(&row(&office, &id).await, Some("payment-1"), look.now_ms, Some(look.now_ms)).await.unwrap();
+    repository
+        .confirm(&row(&office, &id).await, Some("payment-1"), "Asia/Seoul", look.now_ms, Some(look.now_ms))
+        .await
+        .unwrap();
     assert_eq!(office.seat_status("again", "A-1-1").await, "held");
     assert_answer(&show(&ada, &id).await, 200, "CONFIRMED");
     assert_answer(&confirm(&office.payments(), &id, "payment-1").await, 200, "CONFIRMED");
@@ -227,7 +231,7 @@ async fn what_was_confirmed_and_not_told_is_confirmed_after_its_hold_would_have_
     let held = row(&office, &id).await;
     let in_time = held.expires_at_ms - 1;
     let repository = Repository::new(office.table().await);
-    repository.confirm(&held, Some("payment-1"), in_time, Some(in_time)).await.unwrap();
+    repository.confirm(&held, Some("payment-1"), "Asia/Seoul", in_time, Some(in_time)).await.unwrap();
     let redis = Redis::connect(&office.system.servers().redis_url(), 1).await.unwrap();
     eventually("Redis' clock to pass the end", || async {
         (redis.now_ms().await.unwrap() > held.expires_at_ms).then_some(())

@@ -203,7 +203,7 @@ fn overtaken(rival: &Rival) -> Wire {
         if rebooks && let Some((settings, row)) = rival.lock().unwrap().take() {
             let confirms = async move {
                 let repository = Repository::new(Table::new(&settings).await);
-                repository.confirm(&row, Some("payment-1"), clock::wall_ms(), None).await.unwrap();
+                repository.confirm(&row, Some("payment-1"), "Asia/Seoul", clock::wall_ms(), None).await.unwrap();
             };
             let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             std::thread::spawn(move || runtime().block_on(confirms)).join().unwrap();

@@ -114,7 +114,8 @@ async fn what_a_later_writer_adds_to_an_item_is_read_over_and_kept(set: ServerSe
 
     // And changed in every way; what was added is there as long as the item is.
     let Change::Done(longer) = repository.extend(&row, 3_000, 1_500).await.unwrap() else { panic!("not prolonged") };
-    let Change::Done(paid) = repository.confirm(&longer, Some("p"), 1_600, Some(1_600)).await.unwrap() else {
+    let Change::Done(paid) = repository.confirm(&longer, Some("p"), "Asia/Seoul", 1_600, Some(1_600)).await.unwrap()
+    else {
         panic!("not confirmed")
     };
     assert_eq!(having_all(&office).await, 3);

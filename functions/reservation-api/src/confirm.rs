@@ -79,7 +79,9 @@ pub async fn confirm(app: &App, id: &ReservationId, payment: &Payment) -> Result
             }
         }
         let confirmed_at_ms = known.now_ms.unwrap_or_else(clock::wall_ms);
-        match app.repository.confirm(&row, payment.reference(), confirmed_at_ms, known.now_ms).await {
+        let zone = &known.event.document.time_zone;
+        let confirming = app.repository.confirm(&row, payment.reference(), zone, confirmed_at_ms, known.now_ms);
+        match confirming.await {
             Ok(Change::Done(confirmed)) => {
                 known.settle(app, &confirmed).await;
                 return Ok(confirmed);

@@ -28,6 +28,7 @@ mod problem;
 mod publish;
 mod rebook;
 mod report;
+mod report_views;
 mod reserve;
 mod retry;
 mod routes;
@@ -45,6 +46,7 @@ use shared::config::Config;
 use shared::dynamodb::Table;
 use shared::dynamodb::events::Events;
 use shared::dynamodb::reservations::Repository;
+use shared::dynamodb::settlement::Settlements;
 use shared::dynamodb::view_counts::ViewCounts;
 use shared::kafka::RequestLog;
 use shared::redis::Redis;
@@ -94,6 +96,7 @@ pub struct App {
     loading: Loading,
     blocking: Blocking,
     repository: Repository,
+    settlements: Settlements,
     events: Events,
     catalogue: Catalogue,
     halls: Halls,
@@ -128,6 +131,7 @@ impl App {
             truths: Truths::new(redis.clone()),
             seat_maps: SeatMaps::new(redis.clone()),
             views: Views::new(redis.clone()),
+            settlements: Settlements::new(table.clone()),
             view_counts: ViewCounts::new(table),
             loading: Loading::new(redis.clone()),
             blocking: Blocking::new(redis.clone()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shared::domain::document::SectionKind;
 use shared::domain::event::{Event, Seat, Section};
 use shared::domain::ids::{Label, SeatId};
-use shared::domain::money::Cents;
+use shared::domain::money::{Cents, SectionCents};
 use shared::redis::seat_map::{Availability, SectionState};
 use tokio::time::Instant;
 
@@ -20,6 +20,8 @@ pub struct Order {
     pub pick: Pick,
     /// All of it together.
     pub amount: Cents,
+    /// What of it each section costs, where there are several.
+    pub section_cents: SectionCents,
 }
 
 /// How the claim will choose.
@@ -54,10 +56,8 @@ pub async fn order(app: &App, event: &mut Arc<Event>, wish: &Wish, freshness: Fr
     };
     let section = event.section(label.as_str()).ok_or(Refusal::SectionNotFound)?;
     if section.kind == SectionKind::General {
-        return Ok(Order {
-            amount: times(section.price, quantity)?,
-            pick: Pick::Places { section: label.clone(), quantity },
-        });
+        let pick = Pick::Places { section: label.clone(), quantity };
+        return Ok(Order { amount: times(section.price, quantity)?, section_cents: SectionCents::new(), pick });
     }
     let View { at: seen_at, map } = app.halls.section(app, event, label, freshness).await?;
     *event = Arc::clone(&map.event);
@@ -65,7 +65,7 @@ pub async fn order(app: &App, event: &mut Arc<Event>, wish: &Wish, freshness: Fr
     let options = best_seats(section, state, quantity, adjacent);
     let otherwise = options.is_empty().then(|| why_none(section, state, quantity));
     let pick = Pick::Best { section: label.clone(), options, seen_at, otherwise };
-    Ok(Order { amount: times(section.price, quantity)?, pick })
+    Ok(Order { amount: times(section.price, quantity)?, section_cents: SectionCents::new(), pick })
 }
 
 fn named(event: &Event, asked: &[SeatId]) -> Result<Order, Refusal> {
@@ -76,15 +76,24 @@ fn named(event: &Event, asked: &[SeatId]) -> Result<Order, Refusal> {
         return Err(Refusal::SeatsNotFound(unknown));
     }
     let (mut seats, mut amount) = (Vec::with_capacity(asked.len()), Cents::ZERO);
+    let mut section_cents = SectionCents::new();
     for (seat, section) in located.into_iter().flatten() {
         if section.kind == SectionKind::General {
             return Err(Refusal::PlaceChosen(seat.id));
         }
         seats.push(seat);
-        let sum = amount.checked_add(section.price);
-        amount = sum.ok_or_else(|| Refusal::unavailable(None, "a price does not fit"))?;
+        let add = |sum: Cents| {
+            let sum = sum.checked_add(section.price);
+            sum.ok_or_else(|| Refusal::unavailable(None, "a price does not fit"))
+        };
+        amount = add(amount)?;
+        let of_section = section_cents.entry(section.id.clone()).or_default();
+        *of_section = add(*of_section)?;
     }
-    Ok(Order { pick: Pick::Seats(seats), amount })
+    if section_cents.len() == 1 {
+        section_cents.clear();
+    }
+    Ok(Order { pick: Pick::Seats(seats), amount, section_cents })
 }
 
 fn times(price: Cents, quantity: u32) -> Result<Cents, Refusal> {

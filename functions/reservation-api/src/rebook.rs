@@ -36,7 +36,10 @@ pub async fn rebook(
         app.correct(&old, &[]).await;
     }
     let stored = match claim(app, Arc::clone(&known.event), &old, &id).await? {
-        Ok(request) => book(app, old.clone(), &request, payment).await?,
+        Ok(request) => {
+            let zone = &known.event.document.time_zone;
+            book(app, old.clone(), &request, payment, zone).await?
+        }
         Err((reason, taken)) => {
             let at_ms = known.now_ms.unwrap_or_else(clock::wall_ms);
             let outcome = Decision { outcome: Outcome::Rejected(reason), taken };
@@ -76,6 +79,7 @@ async fn claim(
             // What was promised then, and has been paid by now.
             amount: old.amount_cents,
             currency: old.currency,
+            section_cents: old.section_cents.clone(),
             max_per_customer: event.document.max_per_customer,
             sale: event.document.sale,
         };
@@ -127,11 +131,12 @@ async fn book(
     mut old: ReservationRow,
     request: &Request,
     payment: &Payment,
+    zone: &str,
 ) -> Result<ReservationRow, Refusal> {
     let id = &request.reservation_id;
     let held = Decision::plain(Outcome::Held);
     let new = old.rebooking(id, held, request.held_at_ms, request.expires_at_ms);
-    let new = new.confirmed(payment.reference(), request.held_at_ms);
+    let new = new.confirmed(payment.reference(), zone, request.held_at_ms);
     let (mut patience, mut swept) = (Patience::default(), false);
     for _ in 0..MAX_ROUNDS {
         let (reason, seen) = match app.repository.rebook(&old, &new, request.max_per_customer).await {

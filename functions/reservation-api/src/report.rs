@@ -1,11 +1,15 @@
-//! The use case: what an event has come to. The refunds that are owed are read from its reservations; days are in it once
-//! they have been settled.
+//! The use case: what an event has come to. Its days are read as they have been settled, and the refunds that are owed from
+//! its reservations.
 
+use std::sync::Arc;
+
+use shared::domain::event::Event;
 use shared::domain::ids::EventId;
 use shared::domain::reservation::Status;
 use shared::dynamodb::keys::SHARDS;
 use shared::dynamodb::reads::MAX_PAGE;
 use shared::dynamodb::rows::ReservationRow;
+use shared::dynamodb::settlement::SettledDay;
 
 use crate::App;
 
@@ -25,10 +29,17 @@ pub enum Refusal {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// The event, and its settled days, the earliest first.
+pub async fn days(app: &App, event: &EventId) -> Result<(Arc<Event>, Vec<SettledDay>), Refusal> {
+    let known = app.catalogue.get(event).await.map_err(|error| Refusal::Unavailable(error.into()))?;
+    let known = known.ok_or(Refusal::EventNotFound)?;
+    let days = app.settlements.days(event).await.map_err(|error| Refusal::Unavailable(error.into()))?;
+    let days = days.ok_or_else(|| Refusal::Unavailable("the event has more days than a report reads".into()))?;
+    Ok((known, days))
+}
+
 /// The reservations that were paid and then cancelled, the earliest first.
 pub async fn refunds(app: &App, event: &EventId) -> Result<Vec<ReservationRow>, Refusal> {
-    let known = app.catalogue.get(event).await.map_err(|error| Refusal::Unavailable(error.into()))?;
-    known.ok_or(Refusal::EventNotFound)?;
     let shards: Vec<_> = SHARDS.into_iter().map(|shard| of_shard(app, event, shard)).collect();
     let found: Vec<Vec<ReservationRow>> = stream::iter(shards).buffer_unordered(SHARDS_AT_ONCE).try_collect().await?;
     let mut refunds: Vec<ReservationRow> = found.into_iter().flatten().collect();

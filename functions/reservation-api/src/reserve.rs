@@ -213,6 +213,7 @@ fn draft(event: &Event, id: &ReservationId, asked: &Reserve, fingerprint: &str, 
         layout_version: event.version,
         amount: order.amount,
         currency: event.document.currency,
+        section_cents: order.section_cents.clone(),
         max_per_customer: event.document.max_per_customer,
         sale: event.document.sale,
     };

@@ -160,34 +160,6 @@ impl BlockView {
     }
 }
 
-/// What an event has come to.
-#[derive(Serialize)]
-pub struct Report {
-    event_id: EventId,
-    days: [(); 0],
-    refunds: Vec<Refund>,
-    total_cents: Cents,
-}
-
-#[derive(Serialize)]
-struct Refund {
-    reservation_id: ReservationId,
-    payment_reference: Option<String>,
-    amount_cents: Cents,
-}
-
-impl Report {
-    /// The view of an event of which no day is settled.
-    pub fn new(event_id: EventId, refunds: Vec<ReservationRow>) -> Self {
-        let refund = |row: ReservationRow| Refund {
-            reservation_id: row.reservation_id,
-            payment_reference: row.payment_reference,
-            amount_cents: row.amount_cents,
-        };
-        Self { event_id, days: [], refunds: refunds.into_iter().map(refund).collect(), total_cents: Cents::ZERO }
-    }
-}
-
 /// A page of reservations.
 #[derive(Serialize)]
 pub struct Reservations {

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::App;
+use crate::crowd::step_aside;
 use crate::reserve::{self, Reserve, Reserved};
 use crate::retry::Retry;
 use crate::show::{self, Shown};
@@ -98,6 +99,7 @@ impl Waiters {
     /// Waits until the reservation is decided, or for as long as it may. `false` = too many wait already, nobody waited.
     async fn wait(&self, id: &ReservationId, wait: Wait) -> bool {
         let Ok(_slot) = self.slots.try_acquire() else { return false };
+        step_aside();
         let look = Notify::new();
         tokio::select! {
             () = self.bells.rung(id, &look) => {}

@@ -11,15 +11,13 @@ use shared::dynamodb::StoreError;
 use shared::dynamodb::changes::End;
 use shared::dynamodb::keys::SHARDS;
 use shared::redis::records::GRACE_MS;
-use shared::telemetry::CLOCK_DIFFERENCE_MS;
 use tokio::time::Instant;
 
 use crate::Jobs;
+use crate::clocks;
 
 /// Reservations ended at the same time.
 const AT_ONCE: usize = 16;
-/// Difference between Redis' clock and ours that is worth an alarm, in ms.
-const CLOCK_ALARM_MS: i64 = 5_000;
 
 /// What a run of `expire` did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -38,18 +36,10 @@ pub struct Expired {
 
 /// Ends the holds that ran out [`GRACE_MS`] ago by the slower of Redis' clock and `wall_ms`.
 pub async fn expire(jobs: &Jobs, wall_ms: i64, deadline: Instant) -> Result<Expired, StoreError> {
-    let redis_ms = match jobs.redis.now_ms().await {
-        Ok(now_ms) => now_ms,
-        Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "no clock to expire by; the next run tries again");
-            return Ok(Expired { without_clock: true, ..Expired::default() });
-        }
+    let Some(now_ms) = clocks::slower(jobs, wall_ms).await else {
+        return Ok(Expired { without_clock: true, ..Expired::default() });
     };
-    metrics::histogram!(CLOCK_DIFFERENCE_MS).record((redis_ms - wall_ms).abs() as f64);
-    if (redis_ms - wall_ms).abs() > CLOCK_ALARM_MS {
-        tracing::error!(redis_ms, wall_ms, "the clocks of Redis and of this function differ");
-    }
-    let until_ms = redis_ms.min(wall_ms) - GRACE_MS;
+    let until_ms = now_ms - GRACE_MS;
     let mut done = Expired::default();
     for shard in SHARDS {
         loop {

@@ -5,13 +5,17 @@
 //! - [`heal`]: tells Redis what a change announced there has come to, where its maker did not.
 //! - [`reconcile`]: compares what Redis says of seats with what DynamoDB has, and repairs it.
 //! - [`write_back`]: adds the views that Redis has counted to the table.
+//! - [`settle`]: adds what was sold and taken back to its day, once that is over.
 //! - [`redrive`]: replays what could not be handled; by hand, for a person decides what and when.
 
+mod alone;
+mod clocks;
 mod directory;
 mod expire;
 mod heal;
 mod reconcile;
 pub mod redrive;
+mod settle;
 mod write_back;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +24,7 @@ use shared::config::{Config, KafkaConfig};
 use shared::dynamodb::events::Events;
 use shared::dynamodb::job_states::JobStates;
 use shared::dynamodb::reservations::Repository;
+use shared::dynamodb::settlement::Settlements;
 use shared::dynamodb::view_counts::ViewCounts;
 use shared::dynamodb::{StoreError, Table};
 use shared::lock::Lock;
@@ -37,6 +42,7 @@ pub use reconcile::Reconciled;
 use redrive::order::Order;
 use redrive::report::Redriven;
 use redrive::{Redrive, RedriveError};
+pub use settle::Settled;
 pub use write_back::WrittenBack;
 
 /// What the scheduler sends.
@@ -51,8 +57,20 @@ pub enum Job {
     Reconcile,
     /// Add the views that Redis has counted to the table.
     WriteBack,
+    /// Add what was sold and taken back to its day.
+    Settle,
     /// List, show or replay what could not be handled.
     Redrive(Order),
+}
+
+impl Job {
+    /// The job a payload names.
+    ///
+    /// # Errors
+    /// When it names none of ours.
+    pub fn named(payload: &Value) -> Result<Self, JobError> {
+        Self::deserialize(payload).map_err(JobError::NoSuchJob)
+    }
 }
 
 /// What a run did.
@@ -67,6 +85,8 @@ pub enum Report {
     Reconcile(Reconciled),
     /// Of `write_back`.
     WriteBack(WrittenBack),
+    /// Of `settle`.
+    Settle(Settled),
     /// Of `redrive`.
     Redrive(Redriven),
 }
@@ -111,6 +131,7 @@ pub struct Jobs {
     partitions_a_run: u32,
     views: Views,
     view_counts: ViewCounts,
+    settlements: Settlements,
     lock: Lock,
     table: Table,
     kafka: KafkaConfig,
@@ -141,6 +162,7 @@ impl Jobs {
             partitions_a_run: PARTITIONS_A_RUN,
             views: Views::new(redis.clone()),
             view_counts: ViewCounts::new(table.clone()),
+            settlements: Settlements::new(table.clone()),
             lock: Lock::new(redis.clone()),
             redis,
             table,
@@ -161,13 +183,14 @@ impl Jobs {
 /// # Errors
 /// When the payload names no job, or the table gives no usable answer.
 pub async fn run_job(jobs: &Jobs, payload: Value, wall_ms: i64, deadline: Instant) -> Result<Report, JobError> {
-    let job: Job = serde_json::from_value(payload).map_err(JobError::NoSuchJob)?;
+    let job = Job::named(&payload)?;
     let report = match job {
         // Boxed: the compiler cannot lay out the whole depth of it in one piece.
         Job::Expire => Report::Expire(Box::pin(expire::expire(jobs, wall_ms, deadline)).await?),
         Job::Heal => Report::Heal(Box::pin(heal::heal(jobs, deadline)).await?),
         Job::Reconcile => Report::Reconcile(Box::pin(reconcile::reconcile(jobs, deadline)).await?),
         Job::WriteBack => Report::WriteBack(Box::pin(write_back::write_back(jobs, deadline)).await?),
+        Job::Settle => Report::Settle(Box::pin(settle::settle(jobs, wall_ms, deadline)).await?),
         Job::Redrive(order) => Report::Redrive(Box::pin(redrive(jobs, order, deadline)).await?),
     };
     match &report {

@@ -3,21 +3,15 @@
 //! One runner at a time, by the lock; and where one was frozen past his lease, by the fence that the next one took: his add
 //! is refused. The fence is taken before the batch, so that no batch is ever added by two.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use shared::domain::ids::EventId;
 use shared::dynamodb::StoreError;
 use shared::dynamodb::view_counts::Added;
-use shared::lock::{AcquireError, Options, WithLockError};
-use shared::redis::keys;
 use tokio::time::Instant;
 
 use crate::Jobs;
+use crate::alone::{Stopped, alone};
 use crate::directory::Directory;
-
-/// How long the lock outlives a runner who died.
-const LEASE: Duration = Duration::from_secs(15);
 
 /// What a run of `write_back` did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -36,24 +30,12 @@ pub struct WrittenBack {
 
 /// Writes back the views of every event of the directory.
 pub async fn write_back(jobs: &Jobs, deadline: Instant) -> Result<WrittenBack, StoreError> {
-    let lock = [keys::job_lock("write_back")];
-    let options = Options {
-        renew_for: Some(deadline.saturating_duration_since(Instant::now())),
-        deadline: Some(deadline),
-        ..Options::new(Duration::ZERO, LEASE)
-    };
-    match jobs.lock.with_lock(&lock, &options, async |_| all_events(jobs, deadline).await).await {
+    let nothing = WrittenBack::default();
+    match alone(jobs, "write_back", deadline, async || all_events(jobs, deadline).await).await {
         Ok(done) => done,
-        Err(WithLockError::Acquire(AcquireError::Unavailable(error))) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "no lock, so no views are written back now");
-            Ok(WrittenBack { without_redis: true, ..WrittenBack::default() })
-        }
-        Err(WithLockError::Acquire(AcquireError::TooLate)) => {
-            Ok(WrittenBack { cut_short: true, ..WrittenBack::default() })
-        }
-        Err(WithLockError::Acquire(_) | WithLockError::Lost(_)) => {
-            Ok(WrittenBack { overtaken: true, ..WrittenBack::default() })
-        }
+        Err(Stopped::WithoutRedis) => Ok(WrittenBack { without_redis: true, ..nothing }),
+        Err(Stopped::TooLate) => Ok(WrittenBack { cut_short: true, ..nothing }),
+        Err(Stopped::Overtaken) => Ok(WrittenBack { overtaken: true, ..nothing }),
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! - [`ids`]: identifiers parsed once at the edge; beyond it no raw string travels.
 //! - [`money`]: integer cents.
+//! - [`day`]: a calendar date in a venue's zone.
 //! - [`document`]: the event document as an organiser writes it, and its bounds.
 //! - [`event`]: a published event: the document with a version and numbered seats.
 //! - [`json`]: reads a body, naming what does not fit.
 //! - [`layout`]: which seat has which number; append-only.
 //! - [`reservation`]: status, outcome, and the moves between them.
 
+pub mod day;
 pub mod document;
 #[cfg(test)]
 mod document_tests;

@@ -1,10 +1,12 @@
 //! Money: integer cents (the smallest unit of the event's currency), never a float, never from a request (invariant 10).
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::Invalid;
+use super::ids::Label;
 
 /// Dearest seat, in cents. Twenty of them, a reservation's bound, stay far below what JSON numbers carry exactly (2^53).
 pub const MAX_PRICE_CENTS: u64 = 10_000_000_000;
@@ -44,6 +46,9 @@ impl Cents {
         self.0.checked_mul(u64::from(times)).map(Self)
     }
 }
+
+/// What of an amount each section has. Empty where all of it is one section's.
+pub type SectionCents = BTreeMap<Label, Cents>;
 
 /// An ISO 4217 code: three capital letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

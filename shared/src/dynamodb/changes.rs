@@ -54,7 +54,7 @@ pub enum Rebook {
 
 impl Repository {
     /// Confirms a hold that has not ended at `now_ms`; without a clock (`None`) on ownership alone: where nobody has taken
-    /// the seats over, nobody is harmed.
+    /// the seats over, nobody is harmed. `zone` is the event's: the sale is settled on its day there.
     ///
     /// # Errors
     /// When the table gives no usable answer; calling again is safe.
@@ -62,10 +62,11 @@ impl Repository {
         &self,
         row: &ReservationRow,
         reference: Option<&str>,
+        zone: &str,
         confirmed_at_ms: i64,
         now_ms: Option<i64>,
     ) -> Result<Change, StoreError> {
-        let confirmed = row.confirmed(reference, confirmed_at_ms);
+        let confirmed = row.confirmed(reference, zone, confirmed_at_ms);
         // The amount too: what is paid is what is stored, whatever a record made of a later body says.
         let mut condition = "#status = :held AND seats = :seats AND amount_cents = :amount".to_owned();
         let mut update = self
@@ -75,8 +76,13 @@ impl Repository {
             .expression_attribute_values(":confirmed", text(Status::Confirmed.as_str()))
             .expression_attribute_values(":held", text(Status::Held.as_str()))
             .expression_attribute_values(":at", number(confirmed_at_ms))
+            .expression_attribute_values(":zone", text(zone))
+            .expression_attribute_values(":due_shard", text(confirmed.due_shard.as_deref().unwrap_or_default()))
+            .expression_attribute_values(":due_at", text(confirmed.due_at.as_deref().unwrap_or_default()))
             .expression_attribute_values(":seats", seats(row)?);
-        let mut expression = "SET #status = :confirmed, confirmed_at_ms = :at".to_owned();
+        let mut expression = "SET #status = :confirmed, confirmed_at_ms = :at, time_zone = :zone, \
+                              due_shard = :due_shard, due_at = :due_at"
+            .to_owned();
         if let Some(reference) = reference {
             expression.push_str(", payment_reference = :reference");
             update = update.expression_attribute_values(":reference", text(reference));
@@ -85,7 +91,7 @@ impl Repository {
             condition.push_str(" AND expires_at_ms > :now");
             update = update.expression_attribute_values(":now", number(now_ms));
         }
-        update = update.update_expression(expression + " REMOVE due_shard, due_at").condition_expression(condition);
+        update = update.update_expression(expression).condition_expression(condition);
         let mut items = vec![build(update)?];
         for seat in &row.seats {
             let update = self
@@ -216,7 +222,6 @@ impl Repository {
     fn move_status(&self, row: &ReservationRow, to: Status, now_ms: i64) -> Result<TransactWriteItem, StoreError> {
         let mut update = self
             .update_row(&row.reservation_id)
-            .update_expression("SET #status = :to, counted = :none, ended_at_ms = :now REMOVE due_shard, due_at")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":to", text(to.as_str()))
             .expression_attribute_values(":none", number(0))
@@ -227,8 +232,16 @@ impl Repository {
         if to == Status::Expired {
             condition.push_str(" AND expires_at_ms <= :now");
         }
-        update = update.condition_expression(condition);
-        build(update)
+        let mut expression = "SET #status = :to, counted = :none, ended_at_ms = :now".to_owned();
+        if let Some((shard, at)) = row.refund_due(to, now_ms) {
+            // Where something is due, that is the sale, and comes first; how far the job has come, only the table knows.
+            expression.push_str(", due_shard = :due_shard, due_at = if_not_exists(due_at, :due_at)");
+            update = update.expression_attribute_values(":due_shard", text(&shard));
+            update = update.expression_attribute_values(":due_at", text(&at));
+        } else {
+            expression.push_str(" REMOVE due_shard, due_at");
+        }
+        build(update.update_expression(expression).condition_expression(condition))
     }
 
     /// Books a reservation whose hold ran out once more, as `new`, which is confirmed at once: the seats move where nobody

@@ -9,6 +9,7 @@
 //! | limit | `LIMIT#<event>#<customer>` | `-` |
 //! | reservation | `RES#<reservation>` | `-` |
 //! | job state | `JOB#<job>#<scope>` | `-` |
+//! | settled day | `SETTLED#<event>` | `<date>#<currency>` |
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,12 +21,14 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType,
 };
+use jiff::civil::Date;
 
 use super::{StoreError, Table, store_error};
 use crate::domain::Invalid;
 use crate::domain::event::Seat;
 use crate::domain::ids::{CustomerId, EventId, ReservationId, SeatId};
 use crate::domain::layout::SEATS_PER_PARTITION;
+use crate::domain::money::Currency;
 
 /// The sort key of items that are alone in their partition.
 pub const ALONE: &str = "-";
@@ -110,6 +113,31 @@ pub fn event_shard(event: &EventId, shard: char) -> String {
 /// The `due` partition of holds to be expired, of one shard.
 pub fn due_expire(shard: char) -> String {
     format!("expire#{shard}")
+}
+
+/// The `due` partition of what is to be settled, of one shard.
+pub fn due_settle(shard: char) -> String {
+    format!("settle#{shard}")
+}
+
+/// The settled days of an event.
+pub fn settled(event: &EventId) -> String {
+    format!("SETTLED#{event}")
+}
+
+/// A day's sort key among those of its event: sums of two currencies are never added.
+pub fn settled_day(date: Date, currency: Currency) -> String {
+    format!("{date}#{currency}")
+}
+
+/// The day whose sort key this is.
+///
+/// # Errors
+/// When it is no day's.
+pub fn day_of(sk: &str) -> Result<(Date, Currency), Invalid> {
+    let parsed = sk.split_once('#').and_then(|(date, currency)| Some((date.parse().ok()?, currency)));
+    let (date, currency) = parsed.ok_or_else(|| Invalid::new("sk", "must be <date>#<currency>"))?;
+    Ok((date, Currency::parse(currency)?))
 }
 
 /// A time that sorts as text: milliseconds in 13 digits.

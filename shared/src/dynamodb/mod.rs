@@ -4,6 +4,7 @@
 //! - [`rows`]: what is stored of a reservation and of a taken seat.
 //! - [`reservations`]: hold, reject. [`changes`]: confirm, extend, end, rebook. [`blocks`]: seats taken off sale.
 //! - [`reads`]: everything read of reservations.
+//! - [`settlement`]: what days have come to, each sale and refund counted once. [`to_settle`]: of what, and on which day.
 //! - [`events`]: publish, read, list. [`job_states`]: what a job remembers between its runs.
 
 pub mod blocks;
@@ -15,6 +16,8 @@ pub mod reads;
 pub mod removing;
 pub mod reservations;
 pub mod rows;
+pub mod settlement;
+pub mod to_settle;
 mod transaction;
 pub mod view_counts;
 

@@ -6,9 +6,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use super::{StoreError, keys};
+use crate::domain::day::Day;
 use crate::domain::event::{Event, Seat, Version};
 use crate::domain::ids::{CustomerId, ReservationId, SeatId};
-use crate::domain::money::{Cents, Currency};
+use crate::domain::money::{Cents, Currency, SectionCents};
 use crate::domain::reservation::{Decision, Outcome, Status, Told};
 use crate::message::{MESSAGE_VERSION, Request};
 use crate::redis::truth::{SeatState, Truth};
@@ -39,6 +40,9 @@ pub struct ReservationRow {
     pub amount_cents: Cents,
     /// In which currency.
     pub currency: Currency,
+    /// What of it each section costs, where there are several.
+    #[serde(default, skip_serializing_if = "SectionCents::is_empty")]
+    pub section_cents: SectionCents,
     /// Tells another body under the same key.
     pub fingerprint: String,
     /// The publication the seats were located in.
@@ -53,6 +57,9 @@ pub struct ReservationRow {
     /// When it was confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_at_ms: Option<i64>,
+    /// The event's zone by then, in which its days are settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
     /// By which payment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_reference: Option<String>,
@@ -65,14 +72,37 @@ pub struct ReservationRow {
     /// The organiser's block whose chunk it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<Block>,
+    /// What of it has been settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Settled>,
     /// Seats it counts towards its customer's limit.
     pub counted: usize,
     created_at_id: String,
     event_shard: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    due_shard: Option<String>,
+    pub(super) due_shard: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    due_at: Option<String>,
+    pub(super) due_at: Option<String>,
+}
+
+/// How far a reservation has been settled: its sale comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Settled {
+    /// Its sale is counted.
+    Sold,
+    /// Its sale and its refund are.
+    Refunded,
+}
+
+impl Settled {
+    /// The name it is stored under.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sold => "SOLD",
+            Self::Refunded => "REFUNDED",
+        }
+    }
 }
 
 /// What only the chunk of a block has.
@@ -104,15 +134,18 @@ impl ReservationRow {
             seats: request.seats.clone(),
             amount_cents: request.amount_cents,
             currency: request.currency,
+            section_cents: request.section_cents.clone(),
             fingerprint: request.fingerprint.clone(),
             layout_version: request.layout_version,
             held_at_ms: request.held_at_ms,
             expires_at_ms: request.expires_at_ms,
             extended: false,
             confirmed_at_ms: None,
+            time_zone: None,
             payment_reference: None,
             ended_at_ms: None,
             rebooked_from: None,
+            settled: None,
             block: None,
             counted: if held { request.seats.len() } else { 0 },
             created_at_id: keys::created_at_id(request.held_at_ms, id),
@@ -146,15 +179,18 @@ impl ReservationRow {
             seats,
             amount_cents: Cents::ZERO,
             currency: event.document.currency,
+            section_cents: SectionCents::new(),
             fingerprint: String::new(),
             layout_version: event.version,
             held_at_ms: at_ms,
             expires_at_ms: at_ms,
             extended: false,
             confirmed_at_ms: None,
+            time_zone: None,
             payment_reference: None,
             ended_at_ms: None,
             rebooked_from: None,
+            settled: None,
             block: Some(block),
             counted: 0,
             created_at_id: created,
@@ -192,10 +228,12 @@ impl ReservationRow {
         Decision { outcome: self.outcome, taken: self.taken.clone() }
     }
 
-    /// The row after it was ended: it counts for nobody and nothing is due.
+    /// The row after it was ended: it counts for nobody, and nothing is due but what is still to be settled of it.
     pub(crate) fn ended(&self, status: Status, ended_at_ms: i64) -> Self {
+        let refund = self.refund_due(status, ended_at_ms);
+        let due_at = refund.as_ref().map(|(_, at)| self.due_at.clone().unwrap_or_else(|| at.clone()));
         let ended = Self { status, counted: 0, ended_at_ms: Some(ended_at_ms), ..self.clone() };
-        Self { due_shard: None, due_at: None, ..ended }
+        Self { due_shard: refund.map(|(shard, _)| shard), due_at, ..ended }
     }
 
     /// The row after its hold ran out.
@@ -213,6 +251,7 @@ impl ReservationRow {
             layout_version: self.layout_version,
             amount_cents: self.amount_cents,
             currency: self.currency,
+            section_cents: self.section_cents.clone(),
             max_per_customer: None,
             opens_at_ms: 0,
             closes_at_ms: i64::MAX,
@@ -224,12 +263,15 @@ impl ReservationRow {
         Self { rebooked_from: Some(self.reservation_id.clone()), ..row }
     }
 
-    /// The row after it was confirmed: its expiry no longer matters, and nothing is due.
-    pub fn confirmed(&self, reference: Option<&str>, confirmed_at_ms: i64) -> Self {
-        let payment_reference = reference.map(str::to_owned);
+    /// The row after it was confirmed, in the event's zone: its expiry no longer matters, and its day is to be settled.
+    pub fn confirmed(&self, reference: Option<&str>, zone: &str, confirmed_at_ms: i64) -> Self {
+        let (payment_reference, time_zone) = (reference.map(str::to_owned), Some(zone.to_owned()));
+        let due_shard = Some(keys::due_settle(keys::shard(&self.reservation_id)));
+        let due_at = Some(keys::sortable(Day::of(confirmed_at_ms, zone).ends_at_ms));
         let confirmed_at_ms = Some(confirmed_at_ms);
-        let confirmed = Self { status: Status::Confirmed, payment_reference, confirmed_at_ms, ..self.clone() };
-        Self { due_shard: None, due_at: None, ..confirmed }
+        let confirmed =
+            Self { status: Status::Confirmed, payment_reference, time_zone, confirmed_at_ms, ..self.clone() };
+        Self { due_shard, due_at, ..confirmed }
     }
 
     /// The row after its hold was prolonged.

@@ -8,10 +8,11 @@ use super::*;
 use crate::domain::ids::SeatId;
 
 /// The files that are written today; older ones stay in the folder and in the tests below.
-const TODAY: [&str; 5] = [
+const TODAY: [&str; 6] = [
     "outcome-v1-cancelled.json",
     "outcome-v1-held.json",
     "outcome-v1-rejected.json",
+    "request-v1-sections.json",
     "request-v1-unlimited.json",
     "request-v1.json",
 ];
@@ -38,6 +39,7 @@ fn request() -> Request {
         layout_version: 3,
         amount_cents: Cents::price(8_900).unwrap(),
         currency: Currency::parse("EUR").unwrap(),
+        section_cents: SectionCents::new(),
         max_per_customer: Some(8),
         opens_at_ms: 1,
         closes_at_ms: 9_000,
@@ -56,8 +58,16 @@ fn outcome(outcome: Outcome) -> OutcomeMessage {
 fn requests() -> Vec<(&'static str, Request)> {
     let seats = vec![seat("FLOOR-1", 0), seat("FLOOR-2", 1)];
     let amount_cents = Cents::price(9_800).unwrap();
+    let cents = |cents| Cents::price(cents).unwrap();
+    let several = Request {
+        seats: vec![seat("A-1-12", 11), seat("B-1-1", 0)],
+        amount_cents: cents(13_800),
+        section_cents: [("A", 8_900), ("B", 4_900)].map(|(id, of)| (Label::parse(id).unwrap(), cents(of))).into(),
+        ..request()
+    };
     vec![
         ("request-v1.json", request()),
+        ("request-v1-sections.json", several),
         ("request-v1-unlimited.json", Request { max_per_customer: None, seats, amount_cents, ..request() }),
     ]
 }

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::IntoResponse;
 use serde::Deserialize;
 use shared::domain::Invalid;
 use shared::domain::document::EventDocument;
@@ -16,7 +17,7 @@ use crate::caller::Admin;
 use crate::list::PageQuery;
 use crate::problem::Problem;
 use crate::publish::Expected;
-use crate::{App, block, list_of_event, publish, report, views};
+use crate::{App, block, list_of_event, publish, report, report_views, views};
 
 /// Largest body of the organiser, in bytes: 200,000 seats with labels of their own.
 const MAX_ADMIN_BODY: usize = 4 * 1024 * 1024;
@@ -70,10 +71,17 @@ pub(super) async fn list_reservations(
 }
 
 /// `GET /admin/events/{event_id}/report`
-pub(super) async fn report(State(app): State<App>, _: Admin, event: Named) -> Answer {
+pub(super) async fn report(State(app): State<App>, _: Admin, event: Named, headers: HeaderMap) -> Answer {
     let id = event_id(event)?;
-    let refunds = report::refunds(&app, &id).await?;
-    Ok(json(StatusCode::OK, &views::Report::new(id, refunds)))
+    let (event, days) = report::days(&app, &id).await?;
+    let mut response = if report_views::prefers_csv(&headers) {
+        (StatusCode::OK, [(header::CONTENT_TYPE, report_views::CSV)], report_views::csv(&id, &days)).into_response()
+    } else {
+        let refunds = report::refunds(&app, &id).await?;
+        json(StatusCode::OK, &report_views::Report::new(id, event.document.currency, days, refunds))
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
 }
 
 /// What an organiser sends of a block.

@@ -6,7 +6,6 @@
 mod compare;
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use metrics::counter;
@@ -17,20 +16,18 @@ use shared::domain::ids::{EventId, Label};
 use shared::domain::layout::SEATS_PER_PARTITION;
 use shared::dynamodb::StoreError;
 use shared::dynamodb::events::EventSummary;
-use shared::lock::{AcquireError, Options, WithLockError};
+use shared::redis::RedisError;
 use shared::redis::repair::{Repair, Seen, Wanted};
-use shared::redis::{RedisError, keys};
 use shared::telemetry::{DRIFT, REASON};
 use tokio::time::Instant;
 
 use crate::Jobs;
+use crate::alone::{Stopped, alone};
 use crate::directory::Directory;
 use compare::{Drift, Verdict, compare};
 
 /// The job's name, under which it keeps how far it has come.
 const JOB: &str = "reconcile";
-/// How long the lock outlives a runner who died.
-const LEASE: Duration = Duration::from_secs(15);
 /// Partitions compared in turn by one run, beside those in doubt: of 200 seats each, so 80,000 seats a minute, which
 /// DynamoDB reads with some 2,000 units at most.
 pub const PARTITIONS_A_RUN: u32 = 400;
@@ -64,7 +61,7 @@ pub struct Reconciled {
 
 /// Why a section was not compared to its end.
 #[derive(Debug, thiserror::Error)]
-enum Stopped {
+enum Halt {
     #[error(transparent)]
     Redis(#[from] RedisError),
     #[error(transparent)]
@@ -75,41 +72,28 @@ enum Stopped {
 
 /// Compares what is in doubt, and then as much of the rest as one run may.
 pub async fn reconcile(jobs: &Jobs, deadline: Instant) -> Result<Reconciled, StoreError> {
-    let lock = [keys::job_lock(JOB)];
-    let options = Options {
-        renew_for: Some(deadline.saturating_duration_since(Instant::now())),
-        deadline: Some(deadline),
-        ..Options::new(Duration::ZERO, LEASE)
-    };
-    let mut done = Reconciled::default();
-    let run = jobs.lock.with_lock(&lock, &options, async |_| {
+    let run = alone(jobs, JOB, deadline, async || {
         let mut done = Reconciled::default();
-        let stopped = everything(jobs, deadline, &mut done).await.err();
-        (done, stopped)
+        let halt = everything(jobs, deadline, &mut done).await.err();
+        (done, halt)
     });
+    let nothing = Reconciled::default();
     match run.await {
-        Ok((run, None)) => done = run,
-        Ok((run, Some(stopped))) => {
-            done = run;
-            match stopped {
-                Stopped::Store(error) => return Err(error),
-                Stopped::Deadline => done.cut_short = true,
-                Stopped::Redis(error) => done.without_redis = away(&error),
-            }
+        Ok((done, None)) => Ok(done),
+        Ok((_, Some(Halt::Store(error)))) => Err(error),
+        Ok((done, Some(Halt::Deadline))) => Ok(Reconciled { cut_short: true, ..done }),
+        Ok((done, Some(Halt::Redis(error)))) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "nothing more is reconciled until the next run");
+            Ok(Reconciled { without_redis: true, ..done })
         }
-        Err(WithLockError::Acquire(AcquireError::Unavailable(error))) => done.without_redis = away(&error),
-        Err(WithLockError::Acquire(AcquireError::TooLate)) => done.cut_short = true,
-        Err(WithLockError::Acquire(_) | WithLockError::Lost(_)) => done.overtaken = true,
+        Err(Stopped::WithoutRedis) => Ok(Reconciled { without_redis: true, ..nothing }),
+        Err(Stopped::TooLate) => Ok(Reconciled { cut_short: true, ..nothing }),
+        Err(Stopped::Overtaken) => Ok(Reconciled { overtaken: true, ..nothing }),
     }
-    Ok(done)
 }
 
-fn away(error: &RedisError) -> bool {
-    tracing::warn!(error = error as &dyn std::error::Error, "nothing more is reconciled until the next run");
-    true
-}
-
-async fn everything(jobs: &Jobs, deadline: Instant, done: &mut Reconciled) -> Result<(), Stopped> {
+async fn everything(jobs: &Jobs, deadline: Instant, done: &mut Reconciled) -> Result<(), Halt> {
     let now_ms = jobs.redis.now_ms().await?;
     let mut directory = Directory::walk(&jobs.events, None);
     while let Some(event) = directory.next().await? {
@@ -124,7 +108,7 @@ fn is_long_over(event: &EventSummary, now_ms: i64) -> bool {
     event.starts_at.max(event.sale.closes_at).as_millisecond() + KEPT_FOR_MS < now_ms
 }
 
-async fn in_doubt(jobs: &Jobs, id: &EventId, deadline: Instant, done: &mut Reconciled) -> Result<(), Stopped> {
+async fn in_doubt(jobs: &Jobs, id: &EventId, deadline: Instant, done: &mut Reconciled) -> Result<(), Halt> {
     let labels = jobs.repairs.take_dirty(id).await?;
     if labels.is_empty() {
         return Ok(());
@@ -145,7 +129,7 @@ async fn in_doubt(jobs: &Jobs, id: &EventId, deadline: Instant, done: &mut Recon
 }
 
 /// Goes on where the last run came to, as far as one run may, and begins anew behind the last event.
-async fn in_turn(jobs: &Jobs, now_ms: i64, deadline: Instant, done: &mut Reconciled) -> Result<(), Stopped> {
+async fn in_turn(jobs: &Jobs, now_ms: i64, deadline: Instant, done: &mut Reconciled) -> Result<(), Halt> {
     let place = jobs.reconciling.place().await?;
     let (first, mut behind) = match place.as_deref().and_then(|place| place.split_once(' ')) {
         Some((event, section)) => (EventId::parse(event).ok(), Label::parse(section).ok()),
@@ -181,7 +165,7 @@ async fn sections_of(
     budget: &mut u32,
     deadline: Instant,
     done: &mut Reconciled,
-) -> Result<(), Stopped> {
+) -> Result<(), Halt> {
     let Some(event) = jobs.events.get(id).await? else { return Ok(()) };
     let at = behind.and_then(|label| event.sections.iter().position(|section| section.id == *label));
     for section in &event.sections[at.map_or(0, |at| at + 1)..] {
@@ -197,7 +181,7 @@ async fn sections_of(
     Ok(())
 }
 
-async fn drop_event(jobs: &Jobs, id: &EventId, done: &mut Reconciled) -> Result<(), Stopped> {
+async fn drop_event(jobs: &Jobs, id: &EventId, done: &mut Reconciled) -> Result<(), Halt> {
     let Some(event) = jobs.events.get(id).await? else { return Ok(()) };
     let sections: Vec<Label> = event.sections.iter().map(|section| section.id.clone()).collect();
     jobs.repairs.drop_event(id, &sections).await?;
@@ -212,11 +196,11 @@ async fn one_section(
     section: &Section,
     deadline: Instant,
     done: &mut Reconciled,
-) -> Result<bool, Stopped> {
+) -> Result<bool, Halt> {
     let partitions: Vec<_> = (0..section.layout.partitions())
         .map(|partition| async move {
             if Instant::now() >= deadline {
-                return Err(Stopped::Deadline);
+                return Err(Halt::Deadline);
             }
             one_partition(jobs, event, section, partition).await
         })
@@ -242,7 +226,7 @@ struct Partition {
 /// Compares until nothing is left to repair. A truth that is told between a look and the repair may leave a damaged seat as
 /// it was seen, so what was repaired is compared once more, and a hold that this very run wrote is taken back where the
 /// table has it no more.
-async fn one_partition(jobs: &Jobs, event: &Event, section: &Section, partition: u32) -> Result<Partition, Stopped> {
+async fn one_partition(jobs: &Jobs, event: &Event, section: &Section, partition: u32) -> Result<Partition, Halt> {
     let first = partition * SEATS_PER_PARTITION;
     let last = (first + SEATS_PER_PARTITION).min(section.layout.numbered()) - 1;
     let (mut done, mut ours) = (Partition { repaired: Vec::new(), is_right: false }, HashMap::new());

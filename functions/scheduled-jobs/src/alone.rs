@@ -1,0 +1,46 @@
+//! One runner of a job at a time, by the job's lock, which lasts to the invocation's deadline. It saves double work; what
+//! must not be written twice carries a fence of the table besides.
+
+use std::time::Duration;
+
+use shared::lock::{AcquireError, Options, WithLockError};
+use shared::redis::keys;
+use tokio::time::Instant;
+
+use crate::Jobs;
+
+/// How long the lock outlives a runner who died.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// Why a job was not run to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// The lock cannot be had: Redis gives no answer.
+    WithoutRedis,
+    /// The deadline leaves no time.
+    TooLate,
+    /// Another runner is at it, or took over.
+    Overtaken,
+}
+
+/// Does `work` under the lock of the job called so. Work whose lock is lost is stopped where it waits.
+pub async fn alone<T>(jobs: &Jobs, job: &str, deadline: Instant, work: impl AsyncFnOnce() -> T) -> Result<T, Stopped> {
+    let options = Options {
+        renew_for: Some(deadline.saturating_duration_since(Instant::now())),
+        deadline: Some(deadline),
+        ..Options::new(Duration::ZERO, LEASE)
+    };
+    match jobs.lock.with_lock(&[keys::job_lock(job)], &options, async |_| work().await).await {
+        Ok(done) => Ok(done),
+        Err(WithLockError::Acquire(AcquireError::Unavailable(error))) => {
+            tracing::warn!(
+                job,
+                error = &error as &dyn std::error::Error,
+                "no lock, so the job rests until its next run"
+            );
+            Err(Stopped::WithoutRedis)
+        }
+        Err(WithLockError::Acquire(AcquireError::TooLate)) => Err(Stopped::TooLate),
+        Err(WithLockError::Acquire(_) | WithLockError::Lost(_)) => Err(Stopped::Overtaken),
+    }
+}
