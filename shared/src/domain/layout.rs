@@ -19,6 +19,8 @@ pub struct Layout {
     /// By number: the seat's id within the section. `None` = removed.
     seats: Vec<Option<Box<str>>>,
     numbers: HashMap<Box<str>, u32>,
+    /// The places among them; empty where there are rows.
+    runs: Vec<PlaceRun>,
 }
 
 /// A row with its seats left to right; a general section is one row without a name.
@@ -39,6 +41,19 @@ impl Row {
             SeatsDocument::Labels(self.labels.iter().map(|label| Label::parse(label)).collect::<Result<_, _>>().ok()?)
         };
         Some(RowDocument { id, seats })
+    }
+
+    /// The places of a general section's one row.
+    fn runs(&self) -> Vec<PlaceRun> {
+        let mut runs: Vec<PlaceRun> = Vec::new();
+        for (label, number) in self.labels.iter().zip(&self.numbers) {
+            let Ok(serial) = label.parse::<u32>() else { continue };
+            match runs.last_mut() {
+                Some(run) if (run.first + run.length, run.serial + run.length) == (*number, serial) => run.length += 1,
+                _ => runs.push(PlaceRun { first: *number, length: 1, serial }),
+            }
+        }
+        runs
     }
 }
 
@@ -107,7 +122,7 @@ impl Layout {
     }
 
     fn empty() -> Self {
-        Self { rows: Vec::new(), seats: Vec::new(), numbers: HashMap::new() }
+        Self { rows: Vec::new(), seats: Vec::new(), numbers: HashMap::new(), runs: Vec::new() }
     }
 
     /// Every number ever given to a seat that still exists.
@@ -128,7 +143,8 @@ impl Layout {
                 numbers.insert(within, *number);
             }
         }
-        Self { rows, seats, numbers }
+        let runs = rows.iter().filter(|row| row.id.is_empty()).flat_map(Row::runs).collect();
+        Self { rows, seats, numbers, runs }
     }
 
     /// The number of the seat named `<row>-<seat>` (or by its serial), if the section has it.
@@ -153,16 +169,9 @@ impl Layout {
     }
 
     /// The places of a general section as runs of successive numbers and serials; one run unless places were removed.
-    pub fn runs(&self) -> Vec<PlaceRun> {
-        let mut runs: Vec<PlaceRun> = Vec::new();
-        for (within, number) in self.seats() {
-            let Ok(serial) = within.parse::<u32>() else { continue };
-            match runs.last_mut() {
-                Some(run) if (run.first + run.length, run.serial + run.length) == (number, serial) => run.length += 1,
-                _ => runs.push(PlaceRun { first: number, length: 1, serial }),
-            }
-        }
-        runs
+    /// Every claim of places names them all, so they are found once.
+    pub fn runs(&self) -> &[PlaceRun] {
+        &self.runs
     }
 
     /// The rows front to back, each with its seats left to right as id within the section and number.
