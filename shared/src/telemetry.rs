@@ -106,7 +106,7 @@ impl Telemetry {
 
     fn flush_to(self, writer: impl Write) {
         if let Err(error) = self.0.flush(writer) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "metrics were not written");
+            tracing::warn!(error = crate::causes::chain(&error), "metrics were not written");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
+use shared::causes::chain;
 use shared::domain::event::Event;
 use shared::domain::ids::{CustomerId, ReservationId, SeatId};
 use shared::domain::reservation::Status;
@@ -137,7 +138,7 @@ impl Known {
             State::Stored(row) => row.seats.as_slice(),
         };
         if let Err(error) = app.truths.settle(&row.truth(claimed), &self.token).await {
-            let error = &error as &dyn std::error::Error;
+            let error = chain(&error);
             tracing::warn!(reservation_id = %row.reservation_id, error, "redis was not told of a change; it will be healed");
         }
     }

@@ -42,6 +42,7 @@ mod warm;
 use std::sync::Arc;
 
 use lambda_http::{Body, Response};
+use shared::causes::chain;
 use shared::config::Config;
 use shared::dynamodb::Table;
 use shared::dynamodb::events::Events;
@@ -177,7 +178,7 @@ impl App {
     /// with its lease, and the condition decides again.
     async fn correct(&self, row: &shared::dynamodb::rows::ReservationRow, claimed: &[shared::domain::event::Seat]) {
         if let Err(error) = self.truths.write(&row.truth(claimed)).await {
-            tracing::warn!(reservation_id = %row.reservation_id, error = &error as &dyn std::error::Error, "redis was not corrected");
+            tracing::warn!(reservation_id = %row.reservation_id, error = chain(&error), "redis was not corrected");
         }
     }
 }

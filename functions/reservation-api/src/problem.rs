@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use shared::causes::chain;
 use shared::domain::Invalid;
 use shared::domain::ids::{ReservationId, SeatId};
 
@@ -156,11 +157,6 @@ impl Problem {
         let chain = source.map(|source| chain(source.as_ref())).unwrap_or_default();
         tracing::warn!(reservation_id = id.map(ReservationId::as_str), cause = chain, "answered 503");
     }
-}
-
-/// An error and everything below it, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn unavailable() -> Kind {

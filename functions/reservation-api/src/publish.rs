@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use shared::causes::chain;
 use shared::domain::Invalid;
 use shared::domain::document::EventDocument;
 use shared::domain::event::{Event, Seat};
@@ -81,7 +82,7 @@ pub async fn publish(
         match app.events.publish(id, document.clone(), previous.as_ref(), removing.as_ref()).await? {
             Published::Done(event) => {
                 if let Err(error) = app.loading.publish(&event, announced.as_deref()).await {
-                    let error = &error as &dyn std::error::Error;
+                    let error = chain(&error);
                     tracing::warn!(event_id = %id, error, "redis was not told of a publication; the next claim brings it");
                 }
                 app.catalogue.insert(Arc::clone(&event)).await;
@@ -127,7 +128,7 @@ async fn settle_removed(app: &App, event: &Event, previous: &Event, document: &E
     match settled {
         Ok(()) | Err(block::Refusal::Stale) => {}
         Err(refusal) => {
-            let error = &refusal as &dyn std::error::Error;
+            let error = chain(&refusal);
             tracing::warn!(event_id = %event.id, error, "removed seats were not looked after; the next publication does it");
         }
     }
@@ -151,7 +152,7 @@ async fn announce(app: &App, id: &EventId) -> Option<String> {
     match app.loading.announce(id, &nonce).await {
         Ok(()) => Some(nonce),
         Err(error) => {
-            tracing::warn!(event_id = %id, error = &error as &dyn std::error::Error, "a publication was not announced");
+            tracing::warn!(event_id = %id, error = chain(&error), "a publication was not announced");
             None
         }
     }

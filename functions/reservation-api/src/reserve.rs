@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use metrics::counter;
 use rand::Rng;
+use shared::causes::chain;
 use shared::domain::event::Event;
 use shared::domain::ids::{CustomerId, EventId, IdempotencyKey, Label, ReservationId, SeatId};
 use shared::dynamodb::rows::ReservationRow;
@@ -250,7 +251,7 @@ async fn produce(
             }
             Ok(false) => tracing::info!(reservation_id = %id, "another attempt has joined; its claim stays"),
             Err(lost) => {
-                let error = &lost as &dyn std::error::Error;
+                let error = chain(&lost);
                 tracing::warn!(reservation_id = %id, error, "the claim was not given back; it ends with its lease");
             }
         }

@@ -1,6 +1,7 @@
 //! The use case: a view of an event is counted, and all of them are told: those the table has, and those that Redis has not
 //! written back yet.
 
+use shared::causes::chain;
 use shared::domain::ids::EventId;
 use shared::redis::RedisError;
 
@@ -16,7 +17,7 @@ pub async fn viewed(app: &App, event: &EventId) -> Result<u64, RedisError> {
     let total = match app.view_counts.total(event).await {
         Ok(total) => total,
         Err(error) => {
-            tracing::warn!(event_id = %event, error = &error as &dyn std::error::Error, "views of before are not told");
+            tracing::warn!(event_id = %event, error = chain(&error), "views of before are not told");
             return Ok(counted.pending);
         }
     };

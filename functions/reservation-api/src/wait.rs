@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use lambda_http::RequestExt;
+use shared::causes::chain;
 use shared::clock;
 use shared::domain::ids::{CustomerId, ReservationId};
 use shared::message::Request;
@@ -121,7 +122,7 @@ impl Waiters {
                 Ok(look) if look.told.is_some() => return,
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::debug!(reservation_id = %id, error = &error as &dyn std::error::Error, "asking again")
+                    tracing::debug!(reservation_id = %id, error = chain(&error), "asking again")
                 }
             }
         }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use metrics::{counter, histogram};
 use serde::Serialize;
 use serde_json::Value;
+use shared::causes::chain;
 use shared::domain::reservation::Outcome;
 use shared::dynamodb::rows::ReservationRow;
 use shared::kafka::{Message, ProduceError};
@@ -137,7 +138,7 @@ fn by_reservation(records: Vec<Record>) -> Vec<Vec<Record>> {
 }
 
 fn report(place: &Place, failure: &Failure) {
-    let error = failure as &dyn std::error::Error;
+    let error = chain(failure);
     tracing::warn!(partition = %place.partition, offset = place.offset, error, "a record will be delivered again");
 }
 
@@ -172,7 +173,7 @@ impl Batch {
             Err(error) if !error.is_refused() => return Err(error.into()),
             Err(error) => {
                 let id = &request.reservation_id;
-                tracing::error!(reservation_id = %id, error = &error as &dyn std::error::Error, "never to be stored");
+                tracing::error!(reservation_id = %id, error = chain(&error), "never to be stored");
                 return Ok(Some(Poison::Refused));
             }
         };
@@ -204,7 +205,7 @@ impl Batch {
         }
         if let Err(error) = self.persist.truths.write(&decided.truth(request)).await {
             self.redis_is_away.store(true, Ordering::Relaxed);
-            let error = &error as &dyn std::error::Error;
+            let error = chain(&error);
             tracing::warn!(error, "redis was not corrected; the rest of the batch goes on without it");
         }
     }

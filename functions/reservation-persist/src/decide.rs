@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rand::Rng;
+use shared::causes::chain;
 use shared::domain::ids::SeatId;
 use shared::domain::reservation::{Decision, Outcome, Reason};
 use shared::dynamodb::StoreError;
@@ -55,7 +56,7 @@ pub async fn decide(persist: &Persist, request: &Request, deadline: Instant) -> 
         if next >= deadline {
             return Err(busy);
         }
-        tracing::debug!(reservation_id = %request.reservation_id, error = &busy as &dyn std::error::Error, "asking again");
+        tracing::debug!(reservation_id = %request.reservation_id, error = chain(&busy), "asking again");
         sleep_until(next).await;
         bound = (bound * 2).min(LONGEST_PAUSE);
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use shared::causes::chain;
 use shared::lock::{AcquireError, Options, WithLockError};
 use shared::redis::keys;
 use tokio::time::Instant;
@@ -33,11 +34,7 @@ pub async fn alone<T>(jobs: &Jobs, job: &str, deadline: Instant, work: impl Asyn
     match jobs.lock.with_lock(&[keys::job_lock(job)], &options, async |_| work().await).await {
         Ok(done) => Ok(done),
         Err(WithLockError::Acquire(AcquireError::Unavailable(error))) => {
-            tracing::warn!(
-                job,
-                error = &error as &dyn std::error::Error,
-                "no lock, so the job rests until its next run"
-            );
+            tracing::warn!(job, error = chain(&error), "no lock, so the job rests until its next run");
             Err(Stopped::WithoutRedis)
         }
         Err(WithLockError::Acquire(AcquireError::TooLate)) => Err(Stopped::TooLate),

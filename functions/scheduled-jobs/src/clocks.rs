@@ -1,5 +1,6 @@
 //! The time a job goes by where it must not be early: the slower of Redis' clock and its own.
 
+use shared::causes::chain;
 use shared::telemetry::CLOCK_DIFFERENCE_MS;
 
 use crate::Jobs;
@@ -12,7 +13,7 @@ pub async fn slower(jobs: &Jobs, wall_ms: i64) -> Option<i64> {
     let redis_ms = match jobs.redis.now_ms().await {
         Ok(now_ms) => now_ms,
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "no clock to go by; the next run tries again");
+            tracing::warn!(error = chain(&error), "no clock to go by; the next run tries again");
             return None;
         }
     };

@@ -5,6 +5,7 @@
 
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
+use shared::causes::chain;
 use shared::domain::ids::ReservationId;
 use shared::domain::reservation::Step;
 use shared::dynamodb::StoreError;
@@ -58,7 +59,7 @@ pub async fn expire(jobs: &Jobs, wall_ms: i64, deadline: Instant) -> Result<Expi
                     // One that cannot be ended keeps nobody else waiting; the next run tries it again.
                     Err(error) => {
                         done.failed += 1;
-                        tracing::error!(error = &error as &dyn std::error::Error, "a hold could not be expired");
+                        tracing::error!(error = chain(&error), "a hold could not be expired");
                     }
                 }
             }
@@ -81,7 +82,7 @@ async fn end(jobs: &Jobs, id: &ReservationId, until_ms: i64) -> Result<bool, Sto
     match jobs.repository.end(&row, Step::Expire, until_ms).await? {
         End::Ended(row) => {
             if let Err(error) = jobs.truths.write(&row.truth(&[])).await {
-                let error = &error as &dyn std::error::Error;
+                let error = chain(&error);
                 tracing::warn!(reservation_id = %id, error, "redis was not corrected; its claim has ended anyway");
             }
             Ok(true)

@@ -2,6 +2,7 @@
 //! after DynamoDB had answered, or could not know the order of two changes. The row and its seats are read anew and told.
 
 use serde::Serialize;
+use shared::causes::chain;
 use shared::domain::ids::EventId;
 use shared::dynamodb::StoreError;
 use shared::redis::moving::{Announced, MAX_MOVING};
@@ -55,7 +56,7 @@ async fn heal_event(jobs: &Jobs, event: &EventId, deadline: Instant, done: &mut 
                 waiting.announced
             }
             Err(error) => {
-                tracing::warn!(event_id = %event, error = &error as &dyn std::error::Error, "nothing can be healed now");
+                tracing::warn!(event_id = %event, error = chain(&error), "nothing can be healed now");
                 done.without_redis = true;
                 return Ok(());
             }
@@ -91,7 +92,7 @@ async fn heal_one(jobs: &Jobs, change: &Announced, done: &mut Healed) -> Result<
         }
     };
     if let Err(error) = told {
-        let error = &error as &dyn std::error::Error;
+        let error = chain(&error);
         tracing::warn!(reservation_id = %change.id, error, "redis was not told; the next run tries again");
         done.without_redis = true;
     }

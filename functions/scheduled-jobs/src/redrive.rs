@@ -13,6 +13,7 @@ pub mod report;
 
 use std::sync::Arc;
 
+use shared::causes::chain;
 use shared::config::{KafkaConfig, Topics};
 use shared::dynamodb::job_states::JobStates;
 use shared::dynamodb::{StoreError, Table};
@@ -235,7 +236,7 @@ impl Redrive {
             }
             Err(_) if Instant::now() >= deadline => Err(Stopped::Deadline),
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a failure topic could not be read on");
+                tracing::warn!(error = chain(&error), "a failure topic could not be read on");
                 Err(Stopped::NotRead)
             }
         }

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use shared::causes::chain;
 use shared::domain::ids::ReservationId;
 use shared::dynamodb::StoreError;
 use shared::dynamodb::keys::SHARDS;
@@ -155,7 +156,7 @@ impl Run<'_> {
             Ok(Counted::Changed) => {}
             Ok(Counted::Overtaken) => self.done.overtaken = true,
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
+                let error = chain(&error);
                 tracing::warn!(reservations = page.ids().len(), error, "a page could not be settled");
             }
         }

@@ -4,6 +4,7 @@
 //! is refused. The fence is taken before the batch, so that no batch is ever added by two.
 
 use serde::Serialize;
+use shared::causes::chain;
 use shared::domain::ids::EventId;
 use shared::dynamodb::StoreError;
 use shared::dynamodb::view_counts::Added;
@@ -57,7 +58,7 @@ async fn all_events(jobs: &Jobs, deadline: Instant) -> Result<WrittenBack, Store
 
 async fn one_event(jobs: &Jobs, event: &EventId, done: &mut WrittenBack) -> Result<(), StoreError> {
     let away = |error: shared::redis::RedisError, done: &mut WrittenBack| {
-        let error = &error as &dyn std::error::Error;
+        let error = chain(&error);
         tracing::warn!(event_id = %event, error, "views stay where they are until the next run");
         done.without_redis = true;
         Ok(())

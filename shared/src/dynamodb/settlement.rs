@@ -151,7 +151,7 @@ impl Settlements {
                 Ok(row) => rows.push(row),
                 Err(error) => {
                     unreadable += 1;
-                    tracing::error!(error = &error as &dyn std::error::Error, "a reservation cannot be settled");
+                    tracing::error!(error = crate::causes::chain(&error), "a reservation cannot be settled");
                 }
             }
         }

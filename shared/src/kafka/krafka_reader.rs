@@ -163,7 +163,7 @@ impl KrafkaReader {
     pub async fn close(&mut self) {
         let Some(consumer) = self.consumer.take() else { return };
         if let Err(error) = consumer.close_with(CloseOptions::new().timeout(CLOSE_DEADLINE)).await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "Kafka consumer closed without an answer");
+            tracing::debug!(error = crate::causes::chain(&error), "Kafka consumer closed without an answer");
         }
     }
 
@@ -206,7 +206,7 @@ async fn again<T>(asked: Result<T, KrafkaError>) -> Result<Option<T>, ReadError>
     match asked {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is_retriable() => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "asking Kafka again");
+            tracing::debug!(error = crate::causes::chain(&error), "asking Kafka again");
             tokio::time::sleep(RETRY_PAUSE).await;
             Ok(None)
         }

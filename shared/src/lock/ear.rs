@@ -94,7 +94,7 @@ impl Heard {
                     }
                     // Subscriptions end with their connection.
                     if let Err(error) = within_deadline(self.client.subscribe(ear.channel.as_str())).await {
-                        tracing::debug!(error = &error as &dyn std::error::Error, "deaf until reconnected");
+                        tracing::debug!(error = crate::causes::chain(&error), "deaf until reconnected");
                     }
                     return;
                 }

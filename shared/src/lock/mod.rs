@@ -254,7 +254,7 @@ impl Lock {
         match timeout_at(give_up, self.ear.listen()).await {
             Ok(Ok(heard)) => Some(heard),
             Ok(Err(error)) => {
-                let error = &error as &dyn std::error::Error;
+                let error = crate::causes::chain(&error);
                 tracing::warn!(error, "bells cannot be heard; waiters look by themselves");
                 None
             }

@@ -176,7 +176,7 @@ impl Nodes {
         for locks in slots {
             for left in self.ask::<i64>(&self.leave, locks, &[waiter.into(), WAITER_MS.into()]).await {
                 if let Err(error) = left {
-                    let error = &error as &dyn std::error::Error;
+                    let error = crate::causes::chain(&error);
                     tracing::debug!(error, "a waiter could not leave the line; it is passed over once it is not seen");
                 }
             }

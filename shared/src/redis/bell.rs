@@ -95,7 +95,7 @@ impl Bells {
 
 fn report(what: &str, answer: Result<(), RedisError>) {
     if let Err(error) = answer {
-        tracing::debug!(error = &error as &dyn std::error::Error, "{what}");
+        tracing::debug!(error = chain(&error), "{what}");
     }
 }
 

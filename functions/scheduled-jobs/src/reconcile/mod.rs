@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use metrics::counter;
 use serde::Serialize;
+use shared::causes::chain;
 use shared::domain::document::SectionKind;
 use shared::domain::event::{Event, Section, TakenState};
 use shared::domain::ids::{EventId, Label};
@@ -83,7 +84,7 @@ pub async fn reconcile(jobs: &Jobs, deadline: Instant) -> Result<Reconciled, Sto
         Ok((_, Some(Halt::Store(error)))) => Err(error),
         Ok((done, Some(Halt::Deadline))) => Ok(Reconciled { cut_short: true, ..done }),
         Ok((done, Some(Halt::Redis(error)))) => {
-            let error = &error as &dyn std::error::Error;
+            let error = chain(&error);
             tracing::warn!(error, "nothing more is reconciled until the next run");
             Ok(Reconciled { without_redis: true, ..done })
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::{StreamExt, stream};
+use shared::causes::chain;
 use shared::kafka::Message;
 use tokio::time::{Instant, timeout_at};
 
@@ -141,7 +142,7 @@ impl Redrive {
                 true
             }
             Err(error) => {
-                let (scope, error) = (stretch.scope(), &error as &dyn std::error::Error);
+                let (scope, error) = (stretch.scope(), chain(&error));
                 tracing::warn!(scope, to, error, "how far the redrive came was not written; the next one repeats some");
                 false
             }
@@ -165,7 +166,7 @@ impl Redrive {
                         ready.append(&mut of_entry);
                     }
                     Err(error) => {
-                        let error = &error as &dyn std::error::Error;
+                        let error = chain(&error);
                         tracing::warn!(entry = %entry.id, error, "what an entry names could not be read");
                         stopped = Some(Stopped::NotRead);
                         break;
@@ -221,7 +222,7 @@ impl Redrive {
                 Ok(Ok(at)) => Done::Replayed { now_at: format!("{requests}-{}@{}", at.partition, at.offset) },
                 Ok(Err(error)) => {
                     let why = error.reason();
-                    tracing::warn!(entry = line.entry, error = &error as &dyn std::error::Error, "not replayed");
+                    tracing::warn!(entry = line.entry, error = chain(&error), "not replayed");
                     Done::Failed { why }
                 }
                 Err(_) => Done::Failed { why: "deadline" },
