@@ -15,6 +15,7 @@ use shared::redis::records::GRACE_MS;
 use tokio::time::Instant;
 
 use crate::Jobs;
+use crate::alone::{Stopped, alone};
 use crate::clocks;
 
 /// Reservations ended at the same time.
@@ -29,7 +30,9 @@ pub struct Expired {
     pub left_alone: usize,
     /// Holds that could not be ended; the next run tries again.
     pub failed: usize,
-    /// Whether the run did nothing because Redis gave no time.
+    /// Whether another runner was at it, or took over.
+    pub overtaken: bool,
+    /// Whether the run did nothing because Redis gave no time or no lock.
     pub without_clock: bool,
     /// Whether the deadline came before the end; the next run goes on.
     pub cut_short: bool,
@@ -37,10 +40,19 @@ pub struct Expired {
 
 /// Ends the holds that ran out [`GRACE_MS`] ago by the slower of Redis' clock and `wall_ms`.
 pub async fn expire(jobs: &Jobs, wall_ms: i64, deadline: Instant) -> Result<Expired, StoreError> {
+    let nothing = Expired::default();
     let Some(now_ms) = clocks::slower(jobs, wall_ms).await else {
-        return Ok(Expired { without_clock: true, ..Expired::default() });
+        return Ok(Expired { without_clock: true, ..nothing });
     };
-    let until_ms = now_ms - GRACE_MS;
+    match alone(jobs, "expire", deadline, async || all_shards(jobs, now_ms - GRACE_MS, deadline).await).await {
+        Ok(done) => done,
+        Err(Stopped::WithoutRedis) => Ok(Expired { without_clock: true, ..nothing }),
+        Err(Stopped::TooLate) => Ok(Expired { cut_short: true, ..nothing }),
+        Err(Stopped::Overtaken) => Ok(Expired { overtaken: true, ..nothing }),
+    }
+}
+
+async fn all_shards(jobs: &Jobs, until_ms: i64, deadline: Instant) -> Result<Expired, StoreError> {
     let mut done = Expired::default();
     for shard in SHARDS {
         loop {

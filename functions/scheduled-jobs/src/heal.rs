@@ -10,6 +10,7 @@ use shared::telemetry::UNDECIDED_MS;
 use tokio::time::Instant;
 
 use crate::Jobs;
+use crate::alone::{Stopped, alone};
 use crate::directory::Directory;
 
 /// What a run of `heal` did.
@@ -21,6 +22,8 @@ pub struct Healed {
     pub forgotten: usize,
     /// How long the oldest undecided claim of any event waits, in ms; 0 = none is.
     pub undecided_ms: i64,
+    /// Whether another runner was at it, or took over.
+    pub overtaken: bool,
     /// Whether Redis could not be asked or told; the next run tries again.
     pub without_redis: bool,
     /// Whether the deadline came before the end; the next run goes on.
@@ -29,7 +32,13 @@ pub struct Healed {
 
 /// Heals every event of the directory.
 pub async fn heal(jobs: &Jobs, deadline: Instant) -> Result<Healed, StoreError> {
-    let done = heal_all(jobs, deadline).await?;
+    let nothing = Healed::default();
+    let done = match alone(jobs, "heal", deadline, async || heal_all(jobs, deadline).await).await {
+        Ok(done) => done?,
+        Err(Stopped::WithoutRedis) => return Ok(Healed { without_redis: true, ..nothing }),
+        Err(Stopped::TooLate) => return Ok(Healed { cut_short: true, ..nothing }),
+        Err(Stopped::Overtaken) => return Ok(Healed { overtaken: true, ..nothing }),
+    };
     if !done.without_redis {
         metrics::histogram!(UNDECIDED_MS).record(done.undecided_ms as f64);
     }
