@@ -20,6 +20,7 @@ mod places;
 mod problems;
 mod produce_faults;
 mod publishing;
+mod reads;
 mod redis_faults;
 mod redrive;
 mod refusals;

@@ -3,6 +3,7 @@
 //! One reservation, top to bottom: [`routes`] parses → [`reserve`] has all the ifs → `shared::redis::claims` says yes or
 //! no → `shared::kafka` remembers. [`problem`] is the only file that knows HTTP status codes.
 
+mod accept;
 mod best;
 #[cfg(test)]
 mod best_oracle;
@@ -13,14 +14,18 @@ mod block;
 mod caller;
 mod cancel;
 mod catalogue;
+mod conditional;
 mod confirm;
+mod copies;
 mod extend;
 mod fingerprint;
 mod hall;
 mod known;
 mod list;
 mod list_of_event;
+mod map_views;
 mod mine;
+mod moment;
 mod order;
 mod prefer;
 mod problem;
@@ -59,8 +64,11 @@ use shared::stores::{OpenError, Stores};
 use tower::ServiceExt;
 
 use catalogue::Catalogue;
+use copies::Copies;
+pub use copies::{RECENT, WAIT_FOR_OTHERS, WAIT_FOR_OWN};
 use hall::Halls;
 pub use routes::router;
+use seat_map::SeenSections;
 use wait::Waiters;
 pub use wait::{MAX_WAITERS, Polling};
 use warm::Warmer;
@@ -94,6 +102,7 @@ pub struct App {
     events: Events,
     catalogue: Catalogue,
     halls: Halls,
+    seen_sections: SeenSections,
     warmer: Warmer,
     waiters: Waiters,
     redis: Redis,
@@ -129,6 +138,7 @@ impl App {
             blocking: Blocking::new(redis.clone()),
             catalogue: Catalogue::new(events.clone()),
             halls: Halls::new(),
+            seen_sections: Copies::new(seat_map::MAX_COPIES),
             warmer: Warmer::new(redis.clone(), repository.clone(), events.clone()),
             waiters: Waiters::new(Bells::new(redis.clone()), Records::new(redis.clone())),
             repository,
