@@ -44,7 +44,7 @@ async fn two_seats_are_two_neighbours(set: ServerSet) {
         assert_eq!((a.0, a.1 + 1), b, "{pair:?}");
     }
     office.drained().await;
-    let page = office.system.anyone().get("/events/pair").await.unwrap();
+    let page = office.fresh("/events/pair").await;
     assert_eq!(page.body["availability"]["A"]["held"], json!(12));
     office.close().await;
 }

@@ -47,7 +47,7 @@ fn blocked(answer: &Answer) -> (Value, Value) {
 
 /// Free, held, sold and blocked of a section, which are its capacity.
 async fn counts(office: &Office, event: &str, section: &str) -> [u64; 4] {
-    let page = office.system.anyone().get(&format!("/events/{event}")).await.unwrap();
+    let page = office.fresh(&format!("/events/{event}")).await;
     let counts = &page.body["availability"][section];
     let each = ["free", "held", "sold", "blocked"].map(|name| counts[name].as_u64().unwrap());
     assert_eq!(counts["capacity"], json!(each.iter().sum::<u64>()), "{counts}");

@@ -22,6 +22,7 @@ mod places;
 mod problems;
 mod produce_faults;
 mod publishing;
+mod reads;
 mod reconciling;
 mod redis_faults;
 mod redrive;

@@ -33,7 +33,7 @@ fn seats(answer: &Answer) -> Vec<String> {
 }
 
 async fn floor(office: &Office, event: &str) -> Value {
-    let page = office.system.anyone().get(&format!("/events/{event}")).await.unwrap();
+    let page = office.fresh(&format!("/events/{event}")).await;
     let counts = page.body["availability"]["FLOOR"].clone();
     let sum: u64 = ["free", "held", "sold", "blocked"].iter().map(|name| counts[name].as_u64().unwrap()).sum();
     assert_eq!(counts["capacity"], json!(sum), "{counts}");

@@ -109,6 +109,7 @@ async fn requests(office: &Office, gallery: &mut Gallery) {
     gallery.show("event-not-found", &ada.reserve("nowhere", "k", &["A-1-1"]).await.unwrap());
     gallery.show("seat-not-found", &ada.reserve("plain", "k", &["A-1-1", "A-9-9"]).await.unwrap());
     gallery.show("seat-not-found-section", &ada.get("/events/plain/seats?section=Z").await.unwrap());
+    gallery.show("layout-not-found", &ada.get("/events/plain/layouts/2").await.unwrap());
     gallery.show("section-required", &ada.get("/events/large/seats").await.unwrap());
     let never = "/reservations/plain.00000000-0000-5000-8000-000000000000";
     gallery.show("reservation-not-found", &ada.get(never).await.unwrap());

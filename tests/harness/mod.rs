@@ -8,7 +8,7 @@
 //! - [`table`]: reads the whole table. [`topic`]: reads a whole topic. [`handmade`]: requests and payloads.
 //! - [`wire`]: the connection to DynamoDB, told how to fail. [`logs`]: a request log, told how to fail.
 //! - [`runner`]: a job in a process of its own, to be frozen.
-//! - [`persisting`]: the persisting function over stores of the test's own.
+//! - [`persisting`]: the persisting function over stores of the test's own. [`process`]: a process of the API without a socket.
 //! - [`eventually`]: polls a condition with a bound.
 
 pub mod changing;
@@ -19,6 +19,7 @@ pub mod logs;
 pub mod metrics;
 pub mod monitor;
 pub mod persisting;
+pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod runner;
@@ -146,9 +147,14 @@ impl Office {
         self.system.event_source().drained(PATIENCE).await.unwrap();
     }
 
+    /// What anybody is answered who asks past every copy.
+    pub async fn fresh(&self, path: &str) -> Answer {
+        fresh(&self.system.anyone(), path).await
+    }
+
     /// The seat map's status of one seat.
     pub async fn seat_status(&self, event: &str, seat: &str) -> String {
-        let map = self.system.anyone().get(&format!("/events/{event}/seats")).await.unwrap();
+        let map = self.fresh(&format!("/events/{event}/seats")).await;
         assert_eq!(map.status, 200, "{}", map.body);
         let sections = map.body["sections"].as_array().unwrap();
         let mut seats = sections.iter().flat_map(|section| section["seats"].as_array().into_iter().flatten());
@@ -175,6 +181,11 @@ fn settings(wishes: Wishes) -> SystemSettings {
         wrap_table: wishes.wrap_table,
         wrap_api_table: wishes.wrap_api_table,
     }
+}
+
+/// What this caller is answered who asks past every copy.
+pub async fn fresh(client: &ApiClient, path: &str) -> Answer {
+    client.send(Method::GET, path, &[("cache-control", "no-cache")], None).await.unwrap()
 }
 
 /// Sends a signal (`-STOP`, `-CONT`, `-KILL`) to a server of the test's own.

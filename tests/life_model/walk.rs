@@ -23,7 +23,7 @@ use super::Step;
 use super::booking::{Act, Ask};
 use super::model::{LIMIT, Model, PLACES, SEATS};
 use crate::harness::table::difference;
-use crate::harness::{Office, changing, redis, storm};
+use crate::harness::{Office, changing, fresh, redis, storm};
 
 /// How long what is shown may take to agree. A failure is looked for again and again, so it is short.
 const AGREES: Duration = Duration::from_secs(3);
@@ -294,8 +294,8 @@ impl<'a> Walk<'a> {
 
     async fn agrees(&self) -> Result<(), String> {
         let anyone = self.office.system.anyone();
-        let map = anyone.get(&format!("/events/{}/seats", self.event)).await.unwrap();
-        let page = anyone.get(&format!("/events/{}", self.event)).await.unwrap();
+        let map = fresh(&anyone, &format!("/events/{}/seats", self.event)).await;
+        let page = fresh(&anyone, &format!("/events/{}", self.event)).await;
         let expected = self.model.shown();
         let sections = map.body["sections"].as_array().into_iter().flatten();
         let seats = sections.flat_map(|section| section["seats"].as_array().into_iter().flatten());

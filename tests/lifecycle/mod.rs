@@ -51,7 +51,7 @@ async fn mine(client: &ApiClient, event: &str) -> Vec<[String; 3]> {
 
 /// A section's counts, which add up.
 async fn counts(office: &Office, event: &str, section: &str) -> Value {
-    let page = office.system.anyone().get(&format!("/events/{event}")).await.unwrap();
+    let page = office.fresh(&format!("/events/{event}")).await;
     let counts = page.body["availability"][section].clone();
     let sum: u64 = ["free", "held", "sold", "blocked"].iter().map(|name| counts[name].as_u64().unwrap()).sum();
     assert_eq!(json!(sum), counts["capacity"], "{counts}");

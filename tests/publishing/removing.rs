@@ -25,7 +25,7 @@ on_both_sets!(
 );
 
 pub(super) async fn counts(office: &Office, event: &str, section: &str) -> Value {
-    let page = office.system.anyone().get(&format!("/events/{event}")).await.unwrap();
+    let page = office.fresh(&format!("/events/{event}")).await;
     let counts = page.body["availability"][section].clone();
     let sum: u64 = ["free", "held", "sold", "blocked"].iter().map(|name| counts[name].as_u64().unwrap()).sum();
     assert_eq!(counts["capacity"], json!(sum), "{counts}");
@@ -190,7 +190,7 @@ async fn while_a_crowd_buys_no_seat_is_both_sold_and_gone(set: ServerSet) {
         let (published, answers) = tokio::join!(organiser, all_at_once(crowd));
         assert!([200, 409].contains(&published.status), "{}", published.body);
         office.drained().await;
-        let map = office.system.anyone().get("/events/crowd/seats?section=A").await.unwrap();
+        let map = office.fresh("/events/crowd/seats?section=A").await;
         let shown = map.body["sections"][0]["seats"].as_array().unwrap().clone();
         for (at, answer) in answers.iter().enumerate().filter(|(_, answer)| answer.status == 202) {
             let customer = format!("round-{round}-{}", at + 1);

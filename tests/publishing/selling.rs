@@ -78,7 +78,7 @@ async fn added_rows_and_sections_sell_at_once_and_known_seats_keep_their_numbers
     let redis = redis::connect(&office.system.servers().redis_url()).await;
     redis::command::<String>(&redis, &["FLUSHALL"]).await;
     assert_refused(&storm::insist(&alice, "grow", "3", &["A-1-0", "C-1-2"]).await, "seats-taken");
-    let shown = office.system.anyone().get("/events/grow").await.unwrap();
+    let shown = office.fresh("/events/grow").await;
     let counts = |section: &str| {
         let of = |state: &str| shown.body["availability"][section][state].as_u64().unwrap();
         (of("capacity"), of("free"), of("held"), of("sold"), of("blocked"))

@@ -120,14 +120,13 @@ async fn whatever_is_damaged_is_right_after_one_turn(set: ServerSet) {
     assert!(damaged > 20, "{damaged} damaged, {repaired:?} repaired");
 
     // A cold section is loaded by who looks; then one turn, and every view says what the table has.
-    let anyone = desk.office.system.anyone();
-    let map = async || anyone.get("/events/damaged/seats").await.unwrap();
+    let map = async || desk.office.fresh("/events/damaged/seats").await;
     eventually("a whole map", || async { (map().await.status == 200).then_some(()) }).await;
     desk.reconcile().await;
     let again = desk.reconcile().await;
     assert_eq!((again.repaired.len(), again.unsettled), (0, 0), "{again:?}, seed {seed}");
     let stored = stored(&desk).await;
-    let (map, page) = (map().await.body, anyone.get("/events/damaged").await.unwrap().body);
+    let (map, page) = (map().await.body, desk.office.fresh("/events/damaged").await.body);
     for seat in map["sections"][1]["seats"].as_array().unwrap() {
         let (id, status) = (seat["id"].as_str().unwrap(), seat["status"].as_str().unwrap());
         assert_eq!(status, stored.get(id).copied().unwrap_or("free"), "{id}, seed {seed}");
@@ -189,7 +188,7 @@ async fn everything_free_is_sold(desk: &Desk, stored: &BTreeMap<String, &'static
         assert_eq!(answer.status, 202, "place {n}: {}, seed {seed}", answer.body);
     }
     desk.office.drained().await;
-    let page = desk.office.system.anyone().get("/events/damaged").await.unwrap().body;
+    let page = desk.office.fresh("/events/damaged").await.body;
     for section in ["A", "FLOOR"] {
         assert_eq!(page["availability"][section]["free"], json!(0), "{section}, seed {seed}");
     }

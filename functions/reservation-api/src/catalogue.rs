@@ -2,6 +2,7 @@
 //! A claim needs no fresher one: the script refuses an older publication than Redis knows.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
@@ -10,6 +11,8 @@ use shared::domain::event::Event;
 use shared::domain::ids::EventId;
 use shared::dynamodb::StoreError;
 use shared::dynamodb::events::Events;
+
+use crate::copies::WAIT_FOR_OTHERS;
 
 /// How long a known event is served without asking again: the bound on staleness where a publisher died between the stores.
 const KNOWN: Duration = Duration::from_secs(30);
@@ -21,6 +24,17 @@ const SEATS: u64 = 400_000;
 const LEAST_WEIGHT: u32 = 50;
 /// How often an event is read anew for a seat it does not have: a new one sells at once, and a wrong one costs no reads.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why nobody can tell what an event is.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// Somebody else reads it and was not done in time.
+    #[error("the event is being read")]
+    TooLate,
+    /// The table gave no usable answer.
+    #[error(transparent)]
+    Store(#[from] Arc<StoreError>),
+}
 
 /// The events this process has read. Cheap to clone.
 #[derive(Clone)]
@@ -58,6 +72,24 @@ impl Catalogue {
         self.cache.try_get_with_by_ref(id, read).await
     }
 
+    /// The same for who only looks: of a crowd one waits for the table, and the others no longer than they wait for anybody.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and when another one's read is not done in time.
+    pub async fn look(&self, id: &EventId) -> Result<Option<Arc<Event>>, Unread> {
+        let leading = AtomicBool::new(false);
+        let read = self.cache.try_get_with_by_ref(id, async {
+            leading.store(true, Ordering::Relaxed);
+            self.events.get(id).await.map(|event| event.map(Arc::new))
+        });
+        tokio::pin!(read);
+        match tokio::time::timeout(WAIT_FOR_OTHERS, &mut read).await {
+            Ok(event) => Ok(event?),
+            Err(_) if leading.load(Ordering::Relaxed) => Ok(read.await?),
+            Err(_) => Err(Unread::TooLate),
+        }
+    }
+
     /// The event, read past every lag, after a copy has turned out to be too old, or may be.
     ///
     /// # Errors
@@ -67,7 +99,21 @@ impl Catalogue {
         self.get(id).await
     }
 
-    /// The same for a seat that `seen` does not have; at most once in [`LOOK_AGAIN`], `None` in between.
+    /// A publication after `seen`, of which Redis knows: read again by the first who asks, for all who do.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub async fn newer_than(&self, seen: &Event) -> Result<Option<Arc<Event>>, Unread> {
+        match self.look(&seen.id).await? {
+            Some(event) if event.version > seen.version => Ok(Some(event)),
+            _ => {
+                self.cache.invalidate(&seen.id).await;
+                self.look(&seen.id).await
+            }
+        }
+    }
+
+    /// The event, read past every lag, for something that `seen` does not have; at most once in [`LOOK_AGAIN`], `None` in between.
     ///
     /// # Errors
     /// When the table gives no usable answer.

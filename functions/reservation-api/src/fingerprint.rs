@@ -30,9 +30,9 @@ pub fn of_rebooking(old: &ReservationId) -> String {
     hex(&Sha256::digest(format!("rebook:{old}")))
 }
 
-/// A strong validator for an answer: equal bodies, equal tags.
-pub fn etag(body: &[u8]) -> String {
-    format!("\"{}\"", hex(&Sha256::digest(body)))
+/// A strong validator of what has been digested.
+pub fn tag(digest: Sha256) -> String {
+    format!("\"{}\"", hex(&digest.finalize()))
 }
 
 fn hex(digest: &[u8]) -> String {

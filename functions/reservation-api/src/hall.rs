@@ -73,13 +73,18 @@ impl Halls {
             }
             tokio::time::sleep_until(view.at + PAUSE).await;
         }
-        let read = seat_map::seat_map(app, &event.id, Some(section.as_str())).await;
+        let needed = match freshness {
+            Freshness::Recent => seat_map::Freshness::Recent,
+            Freshness::NewerThan(_) => seat_map::Freshness::Now,
+        };
+        let read = seat_map::seat_map(app, &event.id, Some(section.as_str()), needed).await;
         let map = Arc::new(read.map_err(|refusal| match refusal {
             seat_map::Refusal::EventNotFound => Refusal::EventNotFound,
             seat_map::Refusal::SectionNotFound | seat_map::Refusal::SectionRequired => Refusal::SectionNotFound,
             seat_map::Refusal::Unavailable(source) => Refusal::unavailable(None, source),
         })?);
-        let view = View { at: Instant::now(), map };
+        let now = Instant::now();
+        let view = View { at: now.checked_sub(map.age).unwrap_or(now), map };
         *seen = Some(view.clone());
         Ok(view)
     }

@@ -3,6 +3,7 @@
 //! One reservation, top to bottom: [`routes`] parses → [`reserve`] has all the ifs → `shared::redis::claims` says yes or
 //! no → `shared::kafka` remembers. [`problem`] is the only file that knows HTTP status codes.
 
+mod accept;
 mod best;
 #[cfg(test)]
 mod best_oracle;
@@ -13,7 +14,9 @@ mod block;
 mod caller;
 mod cancel;
 mod catalogue;
+mod conditional;
 mod confirm;
+mod copies;
 mod crowd;
 mod extend;
 mod fingerprint;
@@ -21,7 +24,9 @@ mod hall;
 mod known;
 mod list;
 mod list_of_event;
+mod map_views;
 mod mine;
+mod moment;
 mod order;
 mod prefer;
 mod problem;
@@ -63,10 +68,13 @@ use shared::stores::{OpenError, Stores};
 use tower::ServiceExt;
 
 use catalogue::Catalogue;
+use copies::Copies;
+pub use copies::{RECENT, WAIT_FOR_OTHERS, WAIT_FOR_OWN};
 use crowd::Crowd;
 pub use crowd::MAX_AT_ONCE;
 use hall::Halls;
 pub use routes::router;
+use seat_map::SeenSections;
 use wait::Waiters;
 pub use wait::{MAX_WAITERS, Polling};
 use warm::Warmer;
@@ -101,6 +109,7 @@ pub struct App {
     events: Events,
     catalogue: Catalogue,
     halls: Halls,
+    seen_sections: SeenSections,
     warmer: Warmer,
     waiters: Waiters,
     crowd: Crowd,
@@ -138,6 +147,7 @@ impl App {
             blocking: Blocking::new(redis.clone()),
             catalogue: Catalogue::new(events.clone()),
             halls: Halls::new(),
+            seen_sections: Copies::new(seat_map::MAX_COPIES),
             warmer: Warmer::new(redis.clone(), repository.clone(), events.clone()),
             waiters: Waiters::new(Bells::new(redis.clone()), Records::new(redis.clone())),
             crowd: Crowd::of(MAX_AT_ONCE),

@@ -61,7 +61,8 @@ pub async fn order(app: &App, event: &mut Arc<Event>, wish: &Wish, freshness: Fr
     }
     let View { at: seen_at, map } = app.halls.section(app, event, label, freshness).await?;
     *event = Arc::clone(&map.event);
-    let (section, state) = map.sections().next().ok_or(Refusal::SectionNotFound)?;
+    let (section, seen) = map.sections().next().ok_or(Refusal::SectionNotFound)?;
+    let state = &seen.state;
     let options = best_seats(section, state, quantity, adjacent);
     let otherwise = options.is_empty().then(|| why_none(section, state, quantity));
     let pick = Pick::Best { section: label.clone(), options, seen_at, otherwise };

@@ -28,6 +28,7 @@ pub enum Problem {
     NoSuchMethod,
     SectionRequired,
     SectionNotFound,
+    LayoutNotFound,
     ReservationNotFound,
     PreconditionFailed,
     SeatsInUse(Vec<SeatId>),
@@ -72,6 +73,7 @@ impl Problem {
             }
             Self::SectionRequired => Kind(BAD_REQUEST, "section-required", "The event is too large for one map"),
             Self::SectionNotFound => Kind(NOT_FOUND, "seat-not-found", "There is no such section"),
+            Self::LayoutNotFound => Kind(NOT_FOUND, "layout-not-found", "There is no such layout, or no more"),
             Self::ReservationNotFound => Kind(NOT_FOUND, "reservation-not-found", "There is no such reservation"),
             Self::PreconditionFailed => {
                 Kind(StatusCode::PRECONDITION_FAILED, "precondition-failed", "Another publication stands")
@@ -97,6 +99,7 @@ impl Problem {
                 "Ask for one section (?section=) of an event with more than {} seats.",
                 seat_map::MAX_SEATS_PER_MAP
             )),
+            Self::LayoutNotFound => Some("Read the seat map again: it names the layout it goes by.".into()),
             Self::SeatsInUse(_) => {
                 Some("These are claimed, held, sold or blocked. A publication may leave out free seats only.".into())
             }
@@ -220,6 +223,10 @@ impl IntoResponse for Problem {
         let again = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status);
         if again || ["contended", "pending"].contains(&slug) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+        }
+        if slug == "layout-not-found" {
+            // A layout that will never change once it is there must not be missing from a cache for long.
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         response
     }

@@ -207,8 +207,8 @@ async fn alternatives(app: &App, event: &Event, old: &ReservationRow) -> Vec<Vec
     }
     let seen = app.halls.section(app, event, &section.id, Freshness::Recent).await;
     let Ok(View { map, .. }) = seen else { return Vec::new() };
-    let Some((section, state)) = map.sections().next() else { return Vec::new() };
+    let Some((section, seen)) = map.sections().next() else { return Vec::new() };
     let quantity = u32::try_from(old.seats.len()).unwrap_or(0);
-    let options = order::best_seats(section, state, quantity, Adjacent::Preferred);
+    let options = order::best_seats(section, &seen.state, quantity, Adjacent::Preferred);
     options.into_iter().map(|seats| seats.into_iter().map(|seat| seat.id).collect()).collect()
 }

@@ -2,13 +2,14 @@
 
 mod admin;
 mod changes;
+mod reading;
 mod reserving;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
@@ -25,7 +26,7 @@ use crate::list::PageQuery;
 use crate::problem::Problem;
 use crate::show::Shown;
 use crate::wait::{Began, Wait};
-use crate::{App, fingerprint, list, mine, prefer, seat_map, views, wait};
+use crate::{App, list, mine, prefer, views, wait};
 
 /// Largest body of a customer, in bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -35,8 +36,9 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/events", get(list_events))
-        .route("/events/{event_id}", get(show_event))
-        .route("/events/{event_id}/seats", get(show_seats))
+        .route("/events/{event_id}", get(reading::show_event))
+        .route("/events/{event_id}/seats", get(reading::show_seats))
+        .route("/events/{event_id}/layouts/{version}", get(reading::show_layout))
         .route("/events/{event_id}/seats/mine", get(show_own_seats))
         .route("/events/{event_id}/reservations", post(reserving::reserve))
         .route("/reservations", get(list_reservations))
@@ -137,41 +139,6 @@ async fn list_reservations(State(app): State<App>, caller: Caller, query: Parame
 async fn list_events(State(app): State<App>, query: Parameters<PageParameters>) -> Answer {
     let (events, cursor) = list::events(&app, &parameters(query)?.into()).await?;
     Ok(json(StatusCode::OK, &views::Events { events, cursor }))
-}
-
-/// `GET /events/{event_id}`: counts a view.
-async fn show_event(State(app): State<App>, event: Named) -> Answer {
-    let id = event_id(event)?;
-    let map = seat_map::all_sections(&app, &id).await?;
-    let views = crate::viewed::viewed(&app, &map.event.id).await.map_err(|error| Problem::Unavailable(error.into()))?;
-    Ok(json(StatusCode::OK, &views::EventPage::new(&map, views)))
-}
-
-#[derive(Deserialize)]
-struct MapParameters {
-    section: Option<String>,
-}
-
-/// `GET /events/{event_id}/seats`
-async fn show_seats(
-    State(app): State<App>,
-    event: Named,
-    query: Parameters<MapParameters>,
-    headers: HeaderMap,
-) -> Answer {
-    let id = event_id(event)?;
-    let map = seat_map::seat_map(&app, &id, parameters(query)?.section.as_deref()).await?;
-    let body = serde_json::to_vec(&views::Map::new(&map)).map_err(|error| Problem::Unavailable(error.into()))?;
-    let tag = fingerprint::etag(&body);
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let unchanged = known.is_some_and(|tags| tags.split(',').any(|known| known.trim().trim_start_matches("W/") == tag));
-    let mut response = if unchanged {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-    };
-    response.headers_mut().insert(header::ETAG, header_value(&tag));
-    Ok(response)
 }
 
 #[derive(Deserialize)]

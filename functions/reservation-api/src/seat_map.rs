@@ -1,18 +1,26 @@
 //! The use case: an event's sections as they are now. A cold section is loaded first: nobody is shown a taken seat as free
 //! because Redis was lost.
+//!
+//! Whoever looks gets a copy of this process, at most a second old ([`Copies`]); who asks past caches, and whoever is about
+//! to claim, reads Redis.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use shared::domain::event::{Event, Section};
-use shared::domain::ids::EventId;
-use shared::redis::seat_map::{Read, SectionState};
+use shared::domain::event::{Event, Section, Version};
+use shared::domain::ids::{EventId, Label};
+use shared::redis::seat_map::{Counts, Look, Read, SECTIONS_PER_READ, SectionState};
 
 use crate::App;
+use crate::copies::{Copies, Copy, Missed};
+use crate::moment::Moment;
 
 /// Seats of an event above which one section at a time is shown: what one answer of a Lambda carries well.
 pub const MAX_SEATS_PER_MAP: u32 = 20_000;
 /// Reads of one request: the first, one after a newer publication, one after cold sections were loaded.
 const MAX_ROUNDS: usize = 3;
+/// Sections this process keeps copies of: a section of 20,000 seats takes 8 KB.
+pub const MAX_COPIES: usize = 2_000;
 
 /// Why there is no map.
 #[derive(Debug, thiserror::Error)]
@@ -27,66 +35,169 @@ pub enum Refusal {
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// How new a map has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// At most [`RECENT`](crate::copies::RECENT) old.
+    Recent,
+    /// Not older than the question, and read every [`PACE`](shared::redis::seat_map::PACE) at most.
+    Asked,
+    /// Read now.
+    Now,
+}
+
+/// A section at a moment, and the publication that Redis knew then. What it says goes by seat numbers, so that it is true
+/// for any publication.
+pub struct Seen {
+    version: Version,
+    /// Status of each seat.
+    pub state: SectionState,
+    drawn: OnceLock<Arc<Drawn>>,
+}
+
+/// What a layout makes of a state: worked out once for all who are shown it.
+pub struct Drawn {
+    layout_version: Version,
+    /// Seats by status.
+    pub counts: Counts,
+    /// Each seat's status, as [`SectionState::packed`] writes them.
+    pub packed: Vec<u8>,
+}
+
+impl Seen {
+    /// What this section, as one publication or another lays it out, makes of it.
+    pub fn drawn(&self, section: &Section) -> Arc<Drawn> {
+        let draw = || {
+            let (counts, packed) = (self.state.counts(section), self.state.packed(section));
+            Arc::new(Drawn { layout_version: section.layout_version, counts, packed })
+        };
+        let drawn = self.drawn.get_or_init(draw);
+        if drawn.layout_version == section.layout_version { Arc::clone(drawn) } else { draw() }
+    }
+}
+
+/// The sections this process has seen within the last second.
+pub type SeenSections = Copies<(EventId, Label), Seen, Refusal>;
+
 /// An event and the states of the sections asked for, in the document's order.
 pub struct SeatMap {
     /// The publication the sections belong to.
     pub event: Arc<Event>,
-    /// Position of each section in the event, and its state.
-    pub sections: Vec<(usize, SectionState)>,
+    /// How old they are at most.
+    pub age: Duration,
+    sections: Vec<(usize, Copy<Seen>)>,
 }
 
 impl SeatMap {
-    /// The sections with their states.
-    pub fn sections(&self) -> impl Iterator<Item = (&Section, &SectionState)> {
-        self.sections.iter().filter_map(|(at, state)| Some((self.event.sections.get(*at)?, state)))
+    /// The sections as they were seen.
+    pub fn sections(&self) -> impl Iterator<Item = (&Section, &Seen)> {
+        self.sections.iter().filter_map(|(at, seen)| Some((self.event.sections.get(*at)?, seen.value.as_ref())))
     }
 }
 
 /// The state of every section, however many seats they have: for counts.
-pub async fn all_sections(app: &App, id: &EventId) -> Result<SeatMap, Refusal> {
-    read(app, id, None).await
+pub async fn all_sections(app: &App, id: &EventId, freshness: Freshness) -> Result<SeatMap, Refusal> {
+    read(app, id, None, freshness).await
 }
 
 /// The seat map of an event, or of one section of it.
-pub async fn seat_map(app: &App, id: &EventId, section: Option<&str>) -> Result<SeatMap, Refusal> {
+pub async fn seat_map(
+    app: &App,
+    id: &EventId,
+    section: Option<&str>,
+    freshness: Freshness,
+) -> Result<SeatMap, Refusal> {
     if section.is_none() && event(app, id).await?.capacity() > MAX_SEATS_PER_MAP {
         return Err(Refusal::SectionRequired);
     }
-    read(app, id, section).await
+    read(app, id, section, freshness).await
+}
+
+/// The publication of that version, which is the one that stands: of those before it nothing is kept.
+pub async fn publication(app: &App, id: &EventId, version: Version) -> Result<Option<Arc<Event>>, Refusal> {
+    let mut event = event(app, id).await?;
+    if event.version < version
+        && let Some(newer) = app.catalogue.look_again(&event).await.map_err(unavailable)?
+    {
+        event = newer;
+    }
+    Ok((event.version == version).then_some(event))
 }
 
 async fn event(app: &App, id: &EventId) -> Result<Arc<Event>, Refusal> {
-    app.catalogue.get(id).await.map_err(unavailable)?.ok_or(Refusal::EventNotFound)
+    app.catalogue.look(id).await.map_err(unavailable)?.ok_or(Refusal::EventNotFound)
 }
 
-async fn read(app: &App, id: &EventId, section: Option<&str>) -> Result<SeatMap, Refusal> {
+async fn read(app: &App, id: &EventId, section: Option<&str>, freshness: Freshness) -> Result<SeatMap, Refusal> {
     let mut event = event(app, id).await?;
     for _ in 0..MAX_ROUNDS {
-        let asked: Vec<(usize, &Section)> = match section {
-            None => event.sections.iter().enumerate().collect(),
-            Some(name) => {
-                event.sections.iter().enumerate().filter(|(_, section)| section.id.as_str() == name).collect()
-            }
-        };
+        let is_asked = |of: &Section| section.is_none_or(|name| of.id.as_str() == name);
+        let asked: Vec<usize> = (0..event.sections.len()).filter(|at| is_asked(&event.sections[*at])).collect();
         if asked.is_empty() {
             return Err(Refusal::SectionNotFound);
         }
-        let sections: Vec<&Section> = asked.iter().map(|(_, section)| *section).collect();
-        let Read { version, sections: states } = app.seat_maps.read(&event, &sections).await.map_err(unavailable)?;
+        let seen = see(app, &event, &asked, freshness).await?;
+        let known = seen.iter().map(|seen| seen.value.version).max().unwrap_or(0);
+        if known <= event.version {
+            let now = Moment::now();
+            let age = seen.iter().map(|seen| seen.at.age_at(now)).max().unwrap_or_default();
+            return Ok(SeatMap { age, sections: asked.into_iter().zip(seen).collect(), event });
+        }
+        let newer = app.catalogue.newer_than(&event).await.map_err(unavailable)?;
+        event = newer.ok_or(Refusal::EventNotFound)?;
+    }
+    Err(Refusal::Unavailable("the event kept changing".into()))
+}
+
+/// The sections at these places of the event.
+async fn see(
+    app: &App,
+    event: &Arc<Event>,
+    places: &[usize],
+    freshness: Freshness,
+) -> Result<Vec<Copy<Seen>>, Refusal> {
+    let sections = places.iter().filter_map(|at| event.sections.get(*at));
+    let keys: Vec<(EventId, Label)> = sections.map(|section| (event.id.clone(), section.id.clone())).collect();
+    let look = match freshness {
+        Freshness::Recent => {
+            let read = |keys: Vec<(EventId, Label)>| {
+                let (app, event) = (app.clone(), Arc::clone(event));
+                async move { look(&app, &event, &keys, Look::Shared).await }
+            };
+            let copies = app.seen_sections.get(&keys, SECTIONS_PER_READ, read).await;
+            return copies.map_err(|missed| match missed {
+                Missed::TooLate => Refusal::Unavailable("others' read of the sections was not done in time".into()),
+                Missed::Failed(refusal) => unavailable(refusal),
+            });
+        }
+        Freshness::Asked => Look::Paced,
+        Freshness::Now => Look::Anew,
+    };
+    let (seen, at) = self::look(app, event, &keys, look).await?;
+    let copies: Vec<Copy<Seen>> = seen.into_iter().map(|seen| Copy { value: Arc::new(seen), at }).collect();
+    for (key, copy) in keys.iter().zip(&copies) {
+        app.seen_sections.keep(key, copy);
+    }
+    Ok(copies)
+}
+
+/// Reads sections from Redis, and loads those that are cold.
+async fn look(app: &App, event: &Event, keys: &[(EventId, Label)], look: Look) -> Result<(Vec<Seen>, Moment), Refusal> {
+    let sections: Vec<&Section> = keys.iter().filter_map(|(_, label)| event.section(label.as_str())).collect();
+    for _ in 0..MAX_ROUNDS {
+        let asked = Moment::now();
+        let Read { version, age, sections: states } =
+            app.seat_maps.look(event, &sections, look).await.map_err(unavailable)?;
         let cold: Vec<String> =
             sections.iter().zip(&states).filter(|(_, state)| state.is_none()).map(|(s, _)| s.id.to_string()).collect();
-        if version > event.version {
-            let newer = app.catalogue.read_again(id).await.map_err(unavailable)?;
-            event = newer.ok_or(Refusal::EventNotFound)?;
-        } else if !cold.is_empty() {
-            app.warmer.warm(&event, &cold).await.map_err(unavailable)?;
-        } else {
-            let positions = asked.iter().map(|(at, _)| *at);
-            let sections = positions.zip(states).filter_map(|(at, state)| Some((at, state?))).collect();
-            return Ok(SeatMap { event: Arc::clone(&event), sections });
+        if cold.is_empty() {
+            let seen = states.into_iter().flatten().map(|state| Seen { version, state, drawn: OnceLock::new() });
+            // What was no older than that when Redis was asked has aged since.
+            return Ok((seen.collect(), asked.earlier_by(age)));
         }
+        app.warmer.warm(event, &cold).await.map_err(unavailable)?;
     }
-    Err(Refusal::Unavailable("the event kept changing or its sections kept getting lost".into()))
+    Err(Refusal::Unavailable("its sections kept getting lost".into()))
 }
 
 fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Refusal {

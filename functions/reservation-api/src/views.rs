@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use shared::domain::document::{EventDocument, SectionKind};
+use shared::domain::document::EventDocument;
 use shared::domain::event::{Event, Seat, Version};
 use shared::domain::ids::{BlockId, CustomerId, EventId, Label, ReservationId, SeatId};
 use shared::domain::money::{Cents, Currency};
@@ -13,7 +13,7 @@ use shared::dynamodb::events::EventSummary;
 use shared::dynamodb::rows::ReservationRow;
 use shared::message::Request;
 use shared::redis::records::Having;
-use shared::redis::seat_map::{Availability, Counts};
+use shared::redis::seat_map::Counts;
 
 use crate::seat_map::SeatMap;
 use crate::{block, mine};
@@ -230,49 +230,7 @@ pub struct EventPage<'a> {
 impl<'a> EventPage<'a> {
     /// The view of an event whose every section was read.
     pub fn new(map: &'a SeatMap, views: u64) -> Self {
-        let availability = map.sections().map(|(section, state)| (&section.id, state.counts(section))).collect();
+        let availability = map.sections().map(|(section, seen)| (&section.id, seen.drawn(section).counts)).collect();
         Self { event: PublishedEvent::new(&map.event), views, availability }
-    }
-}
-
-/// A seat map.
-#[derive(Serialize)]
-pub struct Map<'a> {
-    event_id: &'a EventId,
-    version: Version,
-    sections: Vec<MapSection<'a>>,
-}
-
-#[derive(Serialize)]
-struct MapSection<'a> {
-    id: &'a Label,
-    kind: SectionKind,
-    #[serde(flatten)]
-    counts: Counts,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seats: Option<Vec<MapSeat>>,
-}
-
-#[derive(Serialize)]
-struct MapSeat {
-    id: SeatId,
-    status: Availability,
-}
-
-impl<'a> Map<'a> {
-    /// The view of the sections read. Places of a general section are not listed: nobody chooses one.
-    pub fn new(map: &'a SeatMap) -> Self {
-        let sections = map.sections().map(|(section, state)| MapSection {
-            id: &section.id,
-            kind: section.kind,
-            counts: state.counts(section),
-            seats: (section.kind == SectionKind::Seated).then(|| {
-                let seats = section.layout.seats();
-                seats
-                    .map(|(within, number)| MapSeat { id: SeatId::of(&section.id, within), status: state.seat(number) })
-                    .collect()
-            }),
-        });
-        Self { event_id: &map.event.id, version: map.event.version, sections: sections.collect() }
     }
 }

@@ -28,6 +28,9 @@ const PARTITIONS_AT_ONCE: usize = 16;
 const SECTIONS_AT_ONCE: usize = 4;
 /// Times a load that Redis has lost is started over.
 const ROUNDS: usize = 3;
+/// How often a step of a load is sent to a Redis that gives no answer. A step done twice is as one done once, and what was
+/// read from the table need not be read again.
+const STEP_ATTEMPTS: usize = 3;
 /// How long this process believes a section it has loaded to be loaded: what absorbs the crowd behind the first.
 const BELIEVED: Duration = Duration::from_millis(200);
 /// Sections remembered for that.
@@ -119,7 +122,7 @@ impl Warmer {
     async fn load_under_lock(&self, event: &Event, section: &Section) -> Result<(), Cold> {
         for _ in 0..ROUNDS {
             let nonce = uuid::Uuid::new_v4().simple().to_string();
-            if self.loading.begin(event, section, &nonce).await? == Step::Loaded {
+            if again(|| self.loading.begin(event, section, &nonce)).await? == Step::Loaded {
                 return Ok(());
             }
             // What the caller knows may lack the newest seats, and a section is loaded whole or not at all.
@@ -131,7 +134,7 @@ impl Warmer {
             if steps.contains(&Step::Lost) {
                 continue;
             }
-            match self.loading.end(event, section, &nonce).await? {
+            match again(|| self.loading.end(event, section, &nonce)).await? {
                 Step::Ok | Step::Loaded => return Ok(()),
                 Step::Lost => {}
             }
@@ -144,8 +147,19 @@ impl Warmer {
         if taken.is_empty() {
             return Ok(Step::Ok);
         }
-        Ok(self.loading.add(event, section, nonce, &taken).await?)
+        Ok(again(|| self.loading.add(event, section, nonce, &taken)).await?)
     }
+}
+
+async fn again<F: Future<Output = Result<Step, RedisError>>>(step: impl Fn() -> F) -> Result<Step, RedisError> {
+    let mut answer = step().await;
+    for _ in 1..STEP_ATTEMPTS {
+        if !matches!(answer, Err(RedisError::TimedOut | RedisError::Unavailable(_))) {
+            break;
+        }
+        answer = step().await;
+    }
+    answer
 }
 
 async fn within<F: Future>(bound: Duration, future: F) -> Option<F::Output> {

@@ -44,12 +44,13 @@ const fn route(method: Method, path: &'static str, auth: Auth) -> Route {
 const ADMIN: Auth = Auth::Scope("tickets/admin");
 
 /// Every route there is. Who may confirm depends on the reservation, so the function decides it.
-pub static ROUTES: [Route; 17] = [
+pub static ROUTES: [Route; 18] = [
     route(Method::GET, "/health", Auth::None),
     route(Method::GET, "/openapi.json", Auth::None),
     route(Method::GET, "/events", Auth::None),
     route(Method::GET, "/events/{event_id}", Auth::None),
     route(Method::GET, "/events/{event_id}/seats", Auth::None),
+    route(Method::GET, "/events/{event_id}/layouts/{version}", Auth::None),
     route(Method::GET, "/events/{event_id}/seats/mine", Auth::Jwt),
     route(Method::POST, "/events/{event_id}/reservations", Auth::Jwt),
     route(Method::GET, "/reservations", Auth::Jwt),

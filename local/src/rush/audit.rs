@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::http::Method;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
@@ -236,17 +237,17 @@ fn count_event(event: &Value, published: u64, findings: &mut Findings) {
     }
 }
 
-/// Asks until there is an answer below 500.
+/// Asks past every copy until there is an answer below 500.
 async fn ask(sale: &OnSale, client: &ApiClient, path: &str) -> Result<Answer, RushError> {
     for _ in 0..REPEATS {
-        if let Ok(answer) = sale.ask(client.get(path)).await.0
+        if let Ok(answer) = sale.ask(client.send(Method::GET, path, &[("cache-control", "no-cache")], None)).await.0
             && answer.status < 500
         {
             return Ok(answer);
         }
         tokio::time::sleep(PAUSE).await;
     }
-    let last = sale.ask(client.get(path)).await.0?;
+    let last = sale.ask(client.send(Method::GET, path, &[("cache-control", "no-cache")], None)).await.0?;
     if last.status < 500 { Ok(last) } else { Err(refused(path, &last)) }
 }
 

@@ -15,6 +15,7 @@
 //! | `t1:{e}:s:<section>:taken` | bitmap | sold or blocked, one bit a seat |
 //! | `t1:{e}:s:<section>:blocked` | bitmap | the blocked ones among them; absent while nothing is blocked |
 //! | `t1:{e}:s:<section>:used` | bitmap | general sections only: taken, or claimed and not yet seen to have run out |
+//! | `t1:{e}:s:<section>:counted` | string | 13 digits of ms, then a bitmap: who was claimed at that moment; lives a second, for readers of maps |
 //! | `t1:{e}:s:<section>:ends` | sorted set | general sections only: number → end of its claim (ms) |
 //! | `t1:{e}:r:<uuid>` | string | three lines: attempts, what is told (JSON; empty = nothing yet), message; lives a day. A hash of the three weighs half as much again |
 //! | `t1:{e}:c:<customer>` | hash | uuid → `<expiry in ms, 0 = for good>:<number of seats>:<c(laimed), h(eld), s(old)>:<seat ids>`; `@rate` → `<minute>:<claims>` |
@@ -93,6 +94,11 @@ pub fn blocked(event: &EventId, section: &str) -> String {
     blocked
 }
 
+/// Who was claimed in a section a moment ago, as counted for a map.
+pub fn counted(event: &EventId, section: &str) -> String {
+    key(event, &format!("s:{section}:counted"))
+}
+
 /// A section's five keys in the order scripts take them: claims, taken, blocked, used, ends.
 pub fn section_keys(event: &EventId, section: &str) -> [String; 5] {
     ["claims", "taken", "blocked", "used", "ends"].map(|name| key(event, &format!("s:{section}:{name}")))
@@ -155,6 +161,7 @@ mod tests {
             record(&id),
             customer(&e, &someone),
             lock(&e, "load:A"),
+            counted(&e, "A"),
         ];
         let keys: Vec<String> = keys.into_iter().chain(section_keys(&e, "A")).collect();
         for key in &keys {
