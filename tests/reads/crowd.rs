@@ -118,8 +118,8 @@ async fn look(process: Process, section: usize) -> Vec<Duration> {
 /// Every partition was read once, and nobody waited longer than he may.
 pub fn assert_bounded(run: &Run, sections: usize, rows: usize, slack: Duration) {
     assert_eq!(run.queries.len(), sections * rows, "a partition a row");
-    let again: Vec<_> = run.queries.iter().filter(|(_, times)| **times != 1).collect();
-    assert!(again.is_empty(), "asked for more than once: {again:?}");
+    let again: Vec<_> = run.queries.iter().filter(|(_, times)| **times != 1).take(10).collect();
+    assert!(again.is_empty(), "asked for more than once: {again:?} …");
     assert!(run.waited[0] <= WAIT_FOR_OWN + slack, "{:?}", run.waited[0]);
     // One reads the event, and of those who look at a section one reads it; all others only wait for them, once for each.
     let readers = sections + 1;

@@ -2,12 +2,14 @@
 //! most, and crowds that cause one read.
 //!
 //! [`tag`]: equal statuses, equal tag. [`forms`]: the two forms, the layout, and what caches are told. [`counted`]: what Redis
-//! counts for whom. [`crowd`]: a cold event, and many who look. [`pages`]: what is seen, and when.
+//! counts for whom. [`crowd`]: a cold event, and many who look. [`resumed`]: a load that broke off. [`pages`]: what is seen,
+//! and when.
 
 mod counted;
 mod crowd;
 mod forms;
 mod pages;
+mod resumed;
 mod tag;
 
 use std::collections::BTreeMap;

@@ -1,9 +1,11 @@
 //! Loads cold sections from DynamoDB: one loader a section, others wait a moment and are told to come back. The loader is
-//! a request that waits for its own load: nothing runs after the response (invariant 5).
+//! a request that waits for its own load: nothing runs after the response (invariant 5). A load that does not end within
+//! one request is gone on with by the next one of this process, and what was read is not read again.
 
+use std::collections::HashSet;
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -16,10 +18,17 @@ use shared::lock::{AcquireError, Lock};
 use shared::redis::loading::{Loading, Step};
 use shared::redis::{Redis, RedisError, keys};
 
+use crate::moment::Moment;
+
 /// How long anybody waits for somebody else's load.
 const WAIT: Duration = Duration::from_millis(250);
 /// How long a loader may take for one section: a thousand partitions, 16 at a time, at a few milliseconds each.
 const LOAD_BUDGET: Duration = Duration::from_secs(5);
+/// How long the loader may take in all: his budget, and giving back the lock.
+const LOADING: Duration = Duration::from_millis(5_500);
+/// How long after its beginning a load is gone on with. While it is under way corrections leave their marks (`truth.lua`), so
+/// that what was read of a partition stays good.
+const RESUMED_WITHIN: Duration = Duration::from_secs(60);
 /// Lease of the loader's lock: its budget and a little.
 const LEASE: Duration = Duration::from_secs(6);
 /// Partitions of a section read at the same time.
@@ -78,13 +87,35 @@ pub struct Warmer {
     repository: Repository,
     events: Events,
     under_way: Cache<String, ()>,
+    unfinished: Cache<String, Arc<Unfinished>>,
+}
+
+/// A load that has begun.
+struct Unfinished {
+    nonce: String,
+    began: Moment,
+    /// Partitions that Redis has.
+    done: Mutex<HashSet<u32>>,
+}
+
+impl Unfinished {
+    fn new() -> Self {
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        Self { nonce, began: Moment::now(), done: Mutex::default() }
+    }
+
+    fn done(&self) -> MutexGuard<'_, HashSet<u32>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Warmer {
     /// A warmer between these stores.
     pub fn new(redis: Redis, repository: Repository, events: Events) -> Self {
         let under_way = Cache::builder().max_capacity(REMEMBERED).time_to_live(BELIEVED).build();
-        Self { loading: Loading::new(redis.clone()), lock: Lock::new(redis), repository, events, under_way }
+        let unfinished = Cache::builder().max_capacity(REMEMBERED).time_to_live(RESUMED_WITHIN).build();
+        let (loading, lock) = (Loading::new(redis.clone()), Lock::new(redis));
+        Self { loading, lock, repository, events, under_way, unfinished }
     }
 
     /// Makes sure the sections are loaded.
@@ -104,7 +135,7 @@ impl Warmer {
         });
         tokio::pin!(load);
         let done = match within(WAIT, &mut load).await {
-            None if leading.load(Ordering::Relaxed) => within(LOAD_BUDGET, &mut load).await,
+            None if leading.load(Ordering::Relaxed) => within(LOADING, &mut load).await,
             done => done,
         };
         done.unwrap_or(Err(Arc::new(Cold::Busy))).map_err(Cold::Failed)
@@ -114,40 +145,71 @@ impl Warmer {
     async fn load(&self, event: &Event, section: &Section) -> Result<(), Cold> {
         let name = keys::lock(&event.id, &format!("load:{}", section.id));
         let guard = self.lock.acquire(&[name], WAIT, LEASE).await?;
-        let loaded = self.load_under_lock(event, section).await;
+        let loaded = within(LOAD_BUDGET, self.load_under_lock(event, section)).await;
         guard.release().await;
-        loaded
+        loaded.unwrap_or(Err(Cold::Busy))
     }
 
     async fn load_under_lock(&self, event: &Event, section: &Section) -> Result<(), Cold> {
         for _ in 0..ROUNDS {
-            let nonce = uuid::Uuid::new_v4().simple().to_string();
-            if again(|| self.loading.begin(event, section, &nonce)).await? == Step::Loaded {
-                return Ok(());
-            }
+            let Some(load) = self.begin(event, section).await? else { return Ok(()) };
             // What the caller knows may lack the newest seats, and a section is loaded whole or not at all.
             let published = self.events.get(&event.id).await?;
             let section = published.as_ref().and_then(|event| event.section(section.id.as_str())).unwrap_or(section);
-            let partitions = 0..section.layout.partitions();
-            let adds: Vec<_> = partitions.map(|partition| self.partition(event, section, &nonce, partition)).collect();
+            let missing: Vec<u32> = {
+                let done = load.done();
+                (0..section.layout.partitions()).filter(|partition| !done.contains(partition)).collect()
+            };
+            let adds: Vec<_> =
+                missing.into_iter().map(|partition| self.partition(event, section, &load, partition)).collect();
             let steps: Vec<Step> = stream::iter(adds).buffer_unordered(PARTITIONS_AT_ONCE).try_collect().await?;
-            if steps.contains(&Step::Lost) {
-                continue;
-            }
-            match again(|| self.loading.end(event, section, &nonce)).await? {
-                Step::Ok | Step::Loaded => return Ok(()),
-                Step::Lost => {}
+            let lost = steps.contains(&Step::Lost);
+            let ended = !lost && again(|| self.loading.end(event, section, &load.nonce)).await? != Step::Lost;
+            self.unfinished.invalidate(&keys::claims(&event.id, section.id.as_str())).await;
+            if ended {
+                return Ok(());
             }
         }
         Err(Cold::Lost)
     }
 
-    async fn partition(&self, event: &Event, section: &Section, nonce: &str, partition: u32) -> Result<Step, Cold> {
-        let taken = self.repository.taken(&event.id, section.id.as_str(), partition).await?;
-        if taken.is_empty() {
-            return Ok(Step::Ok);
+    /// Goes on with the load of this process that Redis still has under way, or begins one; `None` = it is loaded already.
+    async fn begin(&self, event: &Event, section: &Section) -> Result<Option<Arc<Unfinished>>, Cold> {
+        let key = keys::claims(&event.id, section.id.as_str());
+        if let Some(load) = self.unfinished.get(&key).await
+            && load.began.age_at(Moment::now()) <= RESUMED_WITHIN
+        {
+            // To add nothing is to ask.
+            match again(|| self.loading.add(event, section, &load.nonce, &[])).await? {
+                Step::Ok => return Ok(Some(load)),
+                Step::Loaded => return Ok(None),
+                Step::Lost => {}
+            }
         }
-        Ok(again(|| self.loading.add(event, section, nonce, &taken)).await?)
+        let load = Arc::new(Unfinished::new());
+        if again(|| self.loading.begin(event, section, &load.nonce)).await? == Step::Loaded {
+            return Ok(None);
+        }
+        self.unfinished.insert(key, Arc::clone(&load)).await;
+        Ok(Some(load))
+    }
+
+    async fn partition(
+        &self,
+        event: &Event,
+        section: &Section,
+        load: &Unfinished,
+        partition: u32,
+    ) -> Result<Step, Cold> {
+        let taken = self.repository.taken(&event.id, section.id.as_str(), partition).await?;
+        let step = match taken.is_empty() {
+            true => Step::Ok,
+            false => again(|| self.loading.add(event, section, &load.nonce, &taken)).await?,
+        };
+        if step == Step::Ok {
+            load.done().insert(partition);
+        }
+        Ok(step)
     }
 }
 
