@@ -10,7 +10,7 @@ use crate::domain::event::{Event, Section, Version};
 pub const SECTIONS_PER_READ: usize = 8;
 
 /// Whether a seat can be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Availability {
     /// Nobody has it.
@@ -24,7 +24,7 @@ pub enum Availability {
 }
 
 /// How many seats of a section are in which state. `capacity = free + held + sold + blocked`, always (invariant 9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, utoipa::ToSchema)]
 pub struct Counts {
     /// All seats.
     pub capacity: u32,
