@@ -170,7 +170,7 @@ async fn show_event(State(app): State<App>, event: Named) -> Answer {
 #[derive(Deserialize, IntoParams)]
 pub(crate) struct MapParameters {
     /// The section to show.
-    #[param(value_type = Option<Label>, nullable = false)]
+    #[param(inline, value_type = Option<Label>, nullable = false)]
     section: Option<String>,
 }
 

@@ -3,12 +3,12 @@
 
 use serde_json::Value;
 use utoipa::openapi::schema::{
-    AdditionalProperties, ArrayBuilder, Object, ObjectBuilder, OneOf, Schema, SchemaFormat, Type,
+    AdditionalProperties, ArrayBuilder, ArrayItems, Object, ObjectBuilder, OneOf, Schema, SchemaFormat, Type,
 };
 use utoipa::openapi::{KnownFormat, RefOr};
 use utoipa::{Number, PartialSchema};
 
-use shared::domain::ids::{ReservationId, SeatId};
+use shared::domain::ids::{MAX_LABEL_LENGTH, ReservationId, SeatId};
 
 use super::operation::{GATEWAY_MESSAGE, PROBLEM, Schemas};
 use crate::problem::Slug;
@@ -18,6 +18,13 @@ const STRICT: [&str; 4] = ["EventDocument", "RowDocument", "SaleWindow", "Sectio
 
 /// Finishes the schemas of everything the routes refer to.
 pub fn finished(mut schemas: Schemas, min_hold_seconds: u32) -> Schemas {
+    edit(&mut schemas, "EventDocument", |object| {
+        for field in ["hold_seconds", "max_hold_seconds"] {
+            if let Some(RefOr::T(Schema::Object(seconds))) = object.properties.get_mut(field) {
+                seconds.minimum = Some(Number::from(min_hold_seconds));
+            }
+        }
+    });
     let composed = schemas.clone();
     for schema in schemas.values_mut() {
         if let RefOr::T(Schema::AllOf(_)) = schema {
@@ -29,13 +36,6 @@ pub fn finished(mut schemas: Schemas, min_hold_seconds: u32) -> Schemas {
             object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
         });
     }
-    edit(&mut schemas, "EventDocument", |object| {
-        for field in ["hold_seconds", "max_hold_seconds"] {
-            if let Some(RefOr::T(Schema::Object(seconds))) = object.properties.get_mut(field) {
-                seconds.minimum = Some(Number::from(min_hold_seconds));
-            }
-        }
-    });
     split(
         &mut schemas,
         "SectionDocument",
@@ -44,6 +44,11 @@ pub fn finished(mut schemas: Schemas, min_hold_seconds: u32) -> Schemas {
             (Some(("kind", "general")), &["id", "name", "kind", "price_cents", "capacity"], &[]),
         ],
     );
+    edit(&mut schemas, "ReserveBody", |object| {
+        if let Some(RefOr::T(Schema::Array(seats))) = object.properties.get_mut("seats") {
+            seats.items = ArrayItems::RefOrSchema(Box::new(chosen_seat()));
+        }
+    });
     split(&mut schemas, "ReserveBody", &[(None, &["seats"], &[]), (None, &["section", "quantity"], &["adjacent"])]);
     schemas.insert(PROBLEM.to_owned(), problem());
     schemas.insert(GATEWAY_MESSAGE.to_owned(), gateway_message());
@@ -130,6 +135,13 @@ fn never_null(schema: RefOr<Schema>) -> RefOr<Schema> {
         }
         other => other,
     }
+}
+
+/// A seat that can be chosen has a row; the places of a general section, which have none, are handed out.
+fn chosen_seat() -> RefOr<Schema> {
+    let label = format!("[A-Za-z0-9_]{{1,{MAX_LABEL_LENGTH}}}");
+    let seat = Object::builder().schema_type(Type::String).pattern(Some(format!("^{label}-{label}-{label}$")));
+    seat.description(Some("`<section>-<row>-<seat>`")).examples(["BAL_C-A-101"]).into()
 }
 
 fn gateway_message() -> RefOr<Schema> {

@@ -50,7 +50,7 @@ pub(super) async fn publish_event(
 #[derive(Deserialize, IntoParams)]
 pub(crate) struct ReservationsParameters {
     /// Only those that read so.
-    #[param(value_type = Option<list_of_event::Listed>, nullable = false)]
+    #[param(inline, value_type = Option<list_of_event::Listed>, nullable = false)]
     status: Option<String>,
     /// Most entries of the page; 50 where it is left out.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100, nullable = false)]
