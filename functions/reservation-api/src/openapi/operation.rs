@@ -271,7 +271,7 @@ fn refusal(status: u16, slugs: &[Slug], gateway: bool) -> ResponseBuilder {
         response = response.header("Retry-After", header);
     }
     if slugs.contains(&Slug::Unauthorized) {
-        response = response.header("WWW-Authenticate", Header::builder().description(Some("`Bearer`.")).build());
+        response = response.header("WWW-Authenticate", always("`Bearer`."));
     }
     response
 }
