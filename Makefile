@@ -1,6 +1,6 @@
 # What one does here, each a target. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run rush token test lint invoke validate build size smoke reproduce deploy teardown tools clean
+.PHONY: help run rush token test lint invoke api-test openapi validate build size smoke reproduce deploy teardown tools clean
 
 PORT ?= 9000
 # Any does: validation reads nothing there, and the linter wants to know whose rules apply.
@@ -15,6 +15,7 @@ CARGO_LAMBDA := 1.9.2
 SAM := 1.170.0
 ZIG := 0.17.1
 CHECKOV := 3.3.30
+SCHEMATHESIS := 4.32.5
 TOOLS_READY := $(TOOLS)/.cargo-lambda-$(CARGO_LAMBDA)-sam-$(SAM)
 WITH_TOOLS := PATH="$(TOOLS)/bin:$$PATH"
 
@@ -26,7 +27,7 @@ TEMPLATES := $(filter-out deploy/checkov.yaml,$(sort $(wildcard deploy/*.yaml)))
 LOCAL := cargo run --bin local --
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: ## The whole system on http://127.0.0.1:9000 with two venues on sale (PORT=…)
 	@scripts/prerequisites redis
@@ -54,6 +55,14 @@ invoke: $(TOOLS_READY) ## Every events/*.json through `cargo lambda invoke`, aga
 	@scripts/prerequisites redis python
 	$(WITH_TOOLS) scripts/invoke $(if $(UPDATE),--update)
 
+api-test: $(TOOLS)/.schemathesis-$(SCHEMATHESIS) ## The whole API as /openapi.json describes it, by schemathesis (SEED=…)
+	@scripts/prerequisites redis python
+	cargo build --workspace --bins
+	PATH="$(TOOLS)/schemathesis/bin:$$PATH" scripts/api-test $(SEED)
+
+openapi: ## Renews docs/openapi.json, which a test compares with the code
+	cargo run -q --bin local -- openapi > docs/openapi.json
+
 validate: $(TOOLS_READY) $(TOOLS)/.checkov-$(CHECKOV) ## The templates, by SAM, cfn-lint and checkov; asks no account
 	$(WITH_TOOLS) sam validate --lint --region $(REGION)
 	$(WITH_TOOLS) cfn-lint --regions $(REGION) -- $(TEMPLATES)
@@ -79,7 +88,7 @@ deploy: build ## Builds, and makes or changes the stack that samconfig.toml has 
 teardown: ## Deletes the stack of ENV; the table and the user pool stay, and topics in a cluster that is yours
 	$(WITH_TOOLS) sam delete --config-env $(ENV)
 
-tools: $(TOOLS_READY) $(TOOLS)/.checkov-$(CHECKOV) ## cargo-lambda, the SAM CLI and checkov, in environments of their own
+tools: $(TOOLS_READY) $(TOOLS)/.checkov-$(CHECKOV) $(TOOLS)/.schemathesis-$(SCHEMATHESIS) ## cargo-lambda, the SAM CLI, checkov and schemathesis, in environments of their own
 
 # --no-deps leaves out zig (400 MB), which only `make build` needs.
 $(TOOLS_READY):
@@ -99,6 +108,12 @@ $(TOOLS)/.checkov-$(CHECKOV): $(TOOLS_READY)
 	@echo "checkov $(CHECKOV) into $(TOOLS)/checkov, once (300 MB, about a minute)"
 	python3 -m venv "$(TOOLS)/checkov"
 	timeout 600 "$(TOOLS)/checkov/bin/pip" install -q --disable-pip-version-check checkov==$(CHECKOV)
+	@touch "$@"
+
+$(TOOLS)/.schemathesis-$(SCHEMATHESIS): $(TOOLS_READY)
+	@echo "schemathesis $(SCHEMATHESIS) into $(TOOLS)/schemathesis, once (100 MB, half a minute)"
+	python3 -m venv "$(TOOLS)/schemathesis"
+	timeout 600 "$(TOOLS)/schemathesis/bin/pip" install -q --disable-pip-version-check schemathesis==$(SCHEMATHESIS)
 	@touch "$@"
 
 clean: ## Removes what was built; the tools stay

@@ -17,6 +17,7 @@ mod life_model;
 mod lifecycle;
 mod loading;
 mod locks;
+mod openapi;
 mod persist;
 mod places;
 mod problems;

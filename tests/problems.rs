@@ -21,8 +21,9 @@ use shared::kafka::{Doubt, Message, Position, ProduceError, Refusal, RequestLog}
 use shared::message::Request;
 use shared::redis::claims::MAX_ATTEMPTS;
 
-use crate::harness::functions::{Functions, events, root};
+use crate::harness::functions::{Functions, events};
 use crate::harness::{Office, Wishes, eventually, hall, on_both_sets};
+use crate::openapi::known_slugs;
 
 on_both_sets!(every_problem_looks_as_it_always_did);
 
@@ -80,18 +81,7 @@ async fn every_problem_looks_as_it_always_did(set: ServerSet) {
     changes::late_payments(&office, &mut gallery).await;
     changes::sections(&office, &mut gallery).await;
     office.close().await;
-    assert_eq!(gallery.0, slugs(), "the slugs of problem.rs, each provoked");
-}
-
-/// Every slug that `problem.rs` can answer with: the first string of each `Kind(…)`, but for the type itself.
-fn slugs() -> BTreeSet<String> {
-    let text = std::fs::read_to_string(root().join("functions/reservation-api/src/problem.rs")).unwrap();
-    let first_string = |kind: &str| {
-        let (before, rest) = kind.split_once('"')?;
-        let slug = rest.split('"').next()?;
-        (!before.contains(';')).then(|| slug.to_owned())
-    };
-    text.split("Kind(").skip(1).filter_map(first_string).collect()
+    assert_eq!(gallery.0, known_slugs(), "the slugs of problem/slug.rs, each provoked");
 }
 
 async fn requests(office: &Office, gallery: &mut Gallery) {

@@ -1,4 +1,4 @@
-//! The local system's commands: `serve`, `token`, `rush`, `redrive`, `job`.
+//! The local system's commands: `serve`, `token`, `rush`, `redrive`, `job`, `openapi`.
 
 mod serve;
 
@@ -14,6 +14,7 @@ use local::servers::ServerSet;
 use local::system::{System, token};
 use local::{job, redrive};
 use scheduled_jobs::redrive::order::{Action, Asked, EntryId, Topic};
+use shared::domain::document::MIN_HOLD_SECONDS;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
@@ -51,6 +52,8 @@ enum Command {
         #[arg(long)]
         scope: Vec<String>,
     },
+    /// Print the API's description (OpenAPI), as a deployed system serves it.
+    Openapi,
     /// Hold an on-sale through the HTTP API, and check the books.
     Rush {
         /// How many customers want seats.
@@ -182,6 +185,7 @@ async fn main() -> ExitCode {
             serve::serve(set, port, env_file, &event).await
         }
         Command::Token { customer, scope } => print_token(&customer, &scope),
+        Command::Openapi => print_description(),
         Command::Redrive { env_file, what } => {
             redrive_by_hand(env_file.as_deref(), what.map(Asked::from).unwrap_or_default()).await
         }
@@ -197,6 +201,11 @@ async fn main() -> ExitCode {
 fn print_token(customer: &str, scopes: &[String]) -> Result<ExitCode, Failure> {
     let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
     println!("{}", token(customer, &scopes)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_description() -> Result<ExitCode, Failure> {
+    println!("{}", reservation_api::openapi::document(MIN_HOLD_SECONDS).to_pretty_json()?);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -42,7 +42,7 @@ pub(super) const TOLERANCE: u64 = 12;
 const WIDENING: u64 = 3;
 
 /// Whether the seats must be adjacent in one row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Adjacent {
     /// Adjacent in one row, or none.

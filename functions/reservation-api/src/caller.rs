@@ -8,7 +8,7 @@ use shared::domain::ids::CustomerId;
 use crate::problem::Problem;
 
 /// The scope of the organiser.
-const ADMIN: &str = "tickets/admin";
+pub const ADMIN: &str = "tickets/admin";
 /// The scope of the payment side.
 const PAYMENTS: &str = "tickets/payments";
 

@@ -27,6 +27,7 @@ mod list_of_event;
 mod map_views;
 mod mine;
 mod moment;
+pub mod openapi;
 mod order;
 mod prefer;
 mod problem;
@@ -44,8 +45,9 @@ mod views;
 mod wait;
 mod warm;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use lambda_http::{Body, Response};
 use shared::causes::chain;
 use shared::config::Config;
@@ -117,6 +119,7 @@ pub struct App {
     log: Arc<dyn RequestLog>,
     requests_topic: String,
     min_hold_seconds: u32,
+    description: Arc<OnceLock<Bytes>>,
 }
 
 impl App {
@@ -157,12 +160,22 @@ impl App {
             log,
             requests_topic: config.kafka.topics.requests.clone(),
             min_hold_seconds: config.min_hold_seconds,
+            description: Arc::default(),
         }
     }
 
     /// Where requests are remembered.
     pub fn log(&self) -> Arc<dyn RequestLog> {
         Arc::clone(&self.log)
+    }
+
+    /// The API's description as JSON, written once.
+    fn description(&self) -> Result<Bytes, serde_json::Error> {
+        if let Some(written) = self.description.get() {
+            return Ok(written.clone());
+        }
+        let written = Bytes::from(openapi::document(self.min_hold_seconds).to_json()?);
+        Ok(self.description.get_or_init(|| written).clone())
     }
 
     /// The same with another pace of looking for an outcome that no bell has announced. For tests.

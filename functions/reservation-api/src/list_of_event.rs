@@ -40,6 +40,18 @@ const FILTERED: i32 = 16;
 /// What can be asked for. A PENDING reservation has no row.
 const LISTED: [Status; 5] = [Status::Held, Status::Confirmed, Status::Cancelled, Status::Expired, Status::Rejected];
 
+/// [`LISTED`] in the API's description.
+pub struct Listed;
+
+impl utoipa::PartialSchema for Listed {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let names = LISTED.map(Status::as_str);
+        utoipa::openapi::Object::builder().schema_type(utoipa::openapi::Type::String).enum_values(Some(names)).into()
+    }
+}
+
+impl utoipa::ToSchema for Listed {}
+
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {

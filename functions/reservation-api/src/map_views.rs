@@ -11,6 +11,7 @@ use shared::domain::document::{SectionDocument, SectionKind};
 use shared::domain::event::{Event, Section, Version};
 use shared::domain::ids::{EventId, Label, SeatId};
 use shared::redis::seat_map::{Availability, Counts};
+use utoipa::ToSchema;
 
 use crate::accept::Form;
 use crate::fingerprint;
@@ -90,14 +91,17 @@ impl<'a> MapView<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct Readable<'a> {
+/// A seat map.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SeatMap)]
+pub struct Readable<'a> {
     event_id: &'a EventId,
+    #[schema(value_type = u64)]
     version: Version,
     sections: Vec<ReadableSection<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct ReadableSection<'a> {
     id: &'a Label,
     kind: SectionKind,
@@ -107,7 +111,7 @@ struct ReadableSection<'a> {
     seats: Option<Vec<MapSeat>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct MapSeat {
     id: SeatId,
     status: Availability,
@@ -122,15 +126,19 @@ impl<'a> ReadableSection<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct Compact<'a> {
+/// A seat map without the seats' names.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CompactSeatMap)]
+pub struct Compact<'a> {
     event_id: &'a EventId,
+    #[schema(value_type = u64)]
     version: Version,
+    /// Where the layout is that the statuses go by.
     layout: String,
     sections: Vec<CompactSection<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CompactSection<'a> {
     id: &'a Label,
     kind: SectionKind,
@@ -149,9 +157,11 @@ impl<'a> CompactSection<'a> {
 }
 
 /// The layout of a publication: its sections as published.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Layout)]
 pub struct LayoutView<'a> {
     event_id: &'a EventId,
+    #[schema(value_type = u64)]
     version: Version,
     sections: &'a [SectionDocument],
 }

@@ -2,14 +2,17 @@
 //! of refusals. What is internal goes into the log, once, here.
 
 mod fields;
+mod slug;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use shared::causes::chain;
 use shared::domain::Invalid;
 use shared::domain::ids::{ReservationId, SeatId};
+
+pub use slug::Slug;
 
 use crate::{block, known, list, list_of_event, mine, publish, report, reserve, seat_map, show};
 
@@ -40,7 +43,7 @@ pub enum Problem {
 }
 
 /// A problem's fixed parts.
-struct Kind(StatusCode, &'static str, &'static str);
+struct Kind(Slug, &'static str);
 
 /// A problem on the wire.
 #[derive(Serialize)]
@@ -55,32 +58,24 @@ struct Body {
     fields: Map<String, Value>,
 }
 
-const BAD_REQUEST: StatusCode = StatusCode::BAD_REQUEST;
-const NOT_FOUND: StatusCode = StatusCode::NOT_FOUND;
-const CONFLICT: StatusCode = StatusCode::CONFLICT;
-
 impl Problem {
     fn kind(&self) -> Kind {
         match self {
-            Self::InvalidRequest(_) => Kind(BAD_REQUEST, "invalid-request", "The request is not valid"),
-            Self::KeyMissing => Kind(BAD_REQUEST, "idempotency-key-missing", "The Idempotency-Key header is missing"),
-            Self::Unauthorized => Kind(StatusCode::UNAUTHORIZED, "unauthorized", "A valid token is needed"),
-            Self::Forbidden => Kind(StatusCode::FORBIDDEN, "forbidden", "The token does not allow this"),
-            Self::BodyTooLarge { .. } => Kind(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
-            Self::NoSuchRoute => Kind(NOT_FOUND, "route-not-found", "There is no such route"),
-            Self::NoSuchMethod => {
-                Kind(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The route does not take this method")
-            }
-            Self::SectionRequired => Kind(BAD_REQUEST, "section-required", "The event is too large for one map"),
-            Self::SectionNotFound => Kind(NOT_FOUND, "seat-not-found", "There is no such section"),
-            Self::LayoutNotFound => Kind(NOT_FOUND, "layout-not-found", "There is no such layout, or no more"),
-            Self::ReservationNotFound => Kind(NOT_FOUND, "reservation-not-found", "There is no such reservation"),
-            Self::PreconditionFailed => {
-                Kind(StatusCode::PRECONDITION_FAILED, "precondition-failed", "Another publication stands")
-            }
-            Self::SeatsInUse(_) => Kind(CONFLICT, "seats-in-use", "Seats that somebody has would vanish"),
-            Self::SeatsNotFound(_) => Kind(NOT_FOUND, "seat-not-found", "There are no such seats"),
-            Self::EventNotFound => Kind(NOT_FOUND, "event-not-found", "There is no such event"),
+            Self::InvalidRequest(_) => Kind(Slug::InvalidRequest, "The request is not valid"),
+            Self::KeyMissing => Kind(Slug::IdempotencyKeyMissing, "The Idempotency-Key header is missing"),
+            Self::Unauthorized => Kind(Slug::Unauthorized, "A valid token is needed"),
+            Self::Forbidden => Kind(Slug::Forbidden, "The token does not allow this"),
+            Self::BodyTooLarge { .. } => Kind(Slug::BodyTooLarge, "The body is too large"),
+            Self::NoSuchRoute => Kind(Slug::RouteNotFound, "There is no such route"),
+            Self::NoSuchMethod => Kind(Slug::MethodNotAllowed, "The route does not take this method"),
+            Self::SectionRequired => Kind(Slug::SectionRequired, "The event is too large for one map"),
+            Self::SectionNotFound => Kind(Slug::SeatNotFound, "There is no such section"),
+            Self::LayoutNotFound => Kind(Slug::LayoutNotFound, "There is no such layout, or no more"),
+            Self::ReservationNotFound => Kind(Slug::ReservationNotFound, "There is no such reservation"),
+            Self::PreconditionFailed => Kind(Slug::PreconditionFailed, "Another publication stands"),
+            Self::SeatsInUse(_) => Kind(Slug::SeatsInUse, "Seats that somebody has would vanish"),
+            Self::SeatsNotFound(_) => Kind(Slug::SeatNotFound, "There are no such seats"),
+            Self::EventNotFound => Kind(Slug::EventNotFound, "There is no such event"),
             Self::Unavailable(_) => unavailable(),
             Self::Reserve(refusal) => reserve_kind(refusal),
             Self::Change(refusal) => change_kind(refusal),
@@ -130,7 +125,7 @@ impl Problem {
 
     /// Its stable name.
     pub fn slug(&self) -> &'static str {
-        self.kind().1
+        self.kind().0.as_str()
     }
 
     /// Fields beside the standard ones.
@@ -163,35 +158,29 @@ impl Problem {
 }
 
 fn unavailable() -> Kind {
-    Kind(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "This cannot be answered right now")
+    Kind(Slug::Unavailable, "This cannot be answered right now")
 }
 
 fn reserve_kind(refusal: &reserve::Refusal) -> Kind {
     use reserve::Refusal;
     match refusal {
-        Refusal::EventNotFound => Kind(NOT_FOUND, "event-not-found", "There is no such event"),
-        Refusal::SeatsNotFound(_) => Kind(NOT_FOUND, "seat-not-found", "There are no such seats"),
-        Refusal::SectionNotFound => Kind(NOT_FOUND, "seat-not-found", "There is no such section"),
-        Refusal::SoldOut { .. } => Kind(CONFLICT, "sold-out", "So many are not to be had any more"),
-        Refusal::NoAdjacentSeats => {
-            Kind(CONFLICT, "no-adjacent-seats", "There are not so many free seats side by side")
-        }
-        Refusal::PlaceChosen(_) => Kind(BAD_REQUEST, "invalid-request", "The request is not valid"),
-        Refusal::SeatsTaken { .. } => Kind(CONFLICT, "seats-taken", "Seats asked for are taken"),
-        Refusal::LimitReached { .. } => Kind(CONFLICT, "limit-reached", "The event limits seats per customer"),
-        Refusal::SaleNotOpen { .. } => Kind(CONFLICT, "sale-not-open", "The sale has not begun"),
-        Refusal::SaleClosed { .. } => Kind(CONFLICT, "sale-closed", "The sale is over"),
-        Refusal::SalePaused => Kind(CONFLICT, "sale-paused", "The sale is paused"),
-        Refusal::Contended { .. } => Kind(CONFLICT, "contended", "Others were quicker"),
-        Refusal::Lapsed { .. } => Kind(CONFLICT, "lapsed", "The claim has ended"),
-        Refusal::NotHeld { .. } => Kind(CONFLICT, "not-held", "The reservation was cancelled"),
-        Refusal::HoldExpired { .. } => Kind(CONFLICT, "hold-expired", "The hold has expired"),
-        Refusal::KeyReused => {
-            Kind(StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The key was used with another body")
-        }
-        Refusal::TooManyAttempts { .. } => {
-            Kind(StatusCode::TOO_MANY_REQUESTS, "too-many-attempts", "Too many attempts")
-        }
+        Refusal::EventNotFound => Kind(Slug::EventNotFound, "There is no such event"),
+        Refusal::SeatsNotFound(_) => Kind(Slug::SeatNotFound, "There are no such seats"),
+        Refusal::SectionNotFound => Kind(Slug::SeatNotFound, "There is no such section"),
+        Refusal::SoldOut { .. } => Kind(Slug::SoldOut, "So many are not to be had any more"),
+        Refusal::NoAdjacentSeats => Kind(Slug::NoAdjacentSeats, "There are not so many free seats side by side"),
+        Refusal::PlaceChosen(_) => Kind(Slug::InvalidRequest, "The request is not valid"),
+        Refusal::SeatsTaken { .. } => Kind(Slug::SeatsTaken, "Seats asked for are taken"),
+        Refusal::LimitReached { .. } => Kind(Slug::LimitReached, "The event limits seats per customer"),
+        Refusal::SaleNotOpen { .. } => Kind(Slug::SaleNotOpen, "The sale has not begun"),
+        Refusal::SaleClosed { .. } => Kind(Slug::SaleClosed, "The sale is over"),
+        Refusal::SalePaused => Kind(Slug::SalePaused, "The sale is paused"),
+        Refusal::Contended { .. } => Kind(Slug::Contended, "Others were quicker"),
+        Refusal::Lapsed { .. } => Kind(Slug::Lapsed, "The claim has ended"),
+        Refusal::NotHeld { .. } => Kind(Slug::NotHeld, "The reservation was cancelled"),
+        Refusal::HoldExpired { .. } => Kind(Slug::HoldExpired, "The hold has expired"),
+        Refusal::KeyReused => Kind(Slug::IdempotencyKeyReused, "The key was used with another body"),
+        Refusal::TooManyAttempts { .. } => Kind(Slug::TooManyAttempts, "Too many attempts"),
         Refusal::Unavailable { .. } => unavailable(),
     }
 }
@@ -201,13 +190,13 @@ fn change_kind(refusal: &known::Refusal) -> Kind {
     match refusal {
         Refusal::NotFound => Problem::ReservationNotFound.kind(),
         Refusal::Forbidden => Problem::Forbidden.kind(),
-        Refusal::Pending { .. } => Kind(CONFLICT, "pending", "The reservation is not decided yet"),
-        Refusal::HoldExpired { .. } => Kind(CONFLICT, "hold-expired", "The hold has expired"),
-        Refusal::NotHeld { .. } => Kind(CONFLICT, "not-held", "The reservation is not held"),
-        Refusal::NotCancellable { .. } => Kind(CONFLICT, "not-held", "The reservation cannot be cancelled"),
-        Refusal::AlreadyConfirmed { .. } => Kind(CONFLICT, "already-confirmed", "Another payment has confirmed it"),
-        Refusal::AlreadyExtended { .. } => Kind(CONFLICT, "already-extended", "The hold was extended before"),
-        Refusal::NotExtendable { .. } => Kind(CONFLICT, "not-extendable", "The hold cannot be extended"),
+        Refusal::Pending { .. } => Kind(Slug::Pending, "The reservation is not decided yet"),
+        Refusal::HoldExpired { .. } => Kind(Slug::HoldExpired, "The hold has expired"),
+        Refusal::NotHeld { .. } => Kind(Slug::NotHeld, "The reservation is not held"),
+        Refusal::NotCancellable { .. } => Kind(Slug::NotHeld, "The reservation cannot be cancelled"),
+        Refusal::AlreadyConfirmed { .. } => Kind(Slug::AlreadyConfirmed, "Another payment has confirmed it"),
+        Refusal::AlreadyExtended { .. } => Kind(Slug::AlreadyExtended, "The hold was extended before"),
+        Refusal::NotExtendable { .. } => Kind(Slug::NotExtendable, "The hold cannot be extended"),
         Refusal::Unavailable { .. } => unavailable(),
     }
 }
@@ -215,16 +204,20 @@ fn change_kind(refusal: &known::Refusal) -> Kind {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         self.log();
-        let Kind(status, slug, title) = self.kind();
-        let body = Body { slug, title, status: status.as_u16(), detail: self.detail(), fields: self.fields() };
+        let Kind(slug, title) = self.kind();
+        let status = slug.status();
+        let (detail, fields) = (self.detail(), self.fields());
+        let body = Body { slug: slug.as_str(), title, status: status.as_u16(), detail, fields };
         let mut response = (status, serde_json::to_vec(&body).unwrap_or_default()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        let again = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status);
-        if again || ["contended", "pending"].contains(&slug) {
+        if slug == Slug::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if slug.comes_with_retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
         }
-        if slug == "layout-not-found" {
+        if slug == Slug::LayoutNotFound {
             // A layout that will never change once it is there must not be missing from a cache for long.
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }

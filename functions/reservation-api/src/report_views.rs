@@ -10,12 +10,13 @@ use shared::domain::money::{Cents, Currency};
 use shared::dynamodb::rows::ReservationRow;
 use shared::dynamodb::settlement::SettledDay;
 use shared::dynamodb::to_settle::Sums;
+use utoipa::ToSchema;
 
 /// The media type of the table.
 pub const CSV: &str = "text/csv; charset=utf-8; header=present";
 
 /// What an event has come to.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Report {
     event_id: EventId,
     currency: Currency,
@@ -24,14 +25,17 @@ pub struct Report {
     total_cents: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SettledDay)]
 struct Day {
+    #[schema(value_type = String, format = Date)]
     date: Date,
     currency: Currency,
     sections: BTreeMap<String, Section>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SettledSection)]
 struct Section {
     sold: u64,
     revenue_cents: u64,
@@ -39,7 +43,7 @@ struct Section {
     refunds_cents: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Refund {
     reservation_id: ReservationId,
     payment_reference: Option<String>,

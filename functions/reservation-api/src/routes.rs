@@ -19,6 +19,7 @@ use serde::Deserialize;
 use shared::domain::Invalid;
 use shared::domain::ids::{EventId, ReservationId};
 use shared::trace;
+use utoipa::IntoParams;
 
 use crate::caller::Caller;
 use crate::crowd::admit;
@@ -31,10 +32,14 @@ use crate::{App, list, mine, prefer, views, wait};
 /// Largest body of a customer, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
+/// How long the API's description may be kept: it changes with a release only.
+const DESCRIPTION_CACHED: &str = "public, max-age=3600";
+
 /// The function's routes over what it works with.
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/health", get(health))
+        .route("/openapi.json", get(describe))
         .route("/events", get(list_events))
         .route("/events/{event_id}", get(reading::show_event))
         .route("/events/{event_id}/seats", get(reading::show_seats))
@@ -62,6 +67,15 @@ async fn traced(request: Request, next: Next) -> Response {
     trace::invocation(trace.as_deref(), next.run(request)).await
 }
 
+/// What callers send, for the API's description.
+pub(crate) mod sent {
+    pub(crate) use super::admin::{BlockBody, ReservationsParameters};
+    pub(crate) use super::changes::ConfirmBody;
+    pub(crate) use super::reading::MapParameters;
+    pub(crate) use super::reserving::ReserveBody;
+    pub(crate) use super::{PageParameters, WaitParameters};
+}
+
 type Answer = Result<Response, Problem>;
 /// A path's one parameter; what is not UTF-8 names nothing.
 type Named = Result<Path<String>, PathRejection>;
@@ -84,7 +98,14 @@ fn parameters<T>(query: Parameters<T>) -> Result<T, Problem> {
 }
 
 async fn health() -> Response {
-    json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
+    json(StatusCode::OK, &views::Health { status: "ok" })
+}
+
+/// `GET /openapi.json`
+async fn describe(State(app): State<App>) -> Answer {
+    let description = app.description().map_err(|error| Problem::Unavailable(error.into()))?;
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, DESCRIPTION_CACHED)];
+    Ok((headers, description).into_response())
 }
 
 /// An answer or refusal, with the preference that was heeded.
@@ -115,8 +136,10 @@ async fn show_reservation(
     Ok(applied(answer.map(|view| json(StatusCode::OK, &view)), waited))
 }
 
-#[derive(Deserialize)]
-struct WaitParameters {
+#[derive(Deserialize, IntoParams)]
+pub(crate) struct WaitParameters {
+    /// Seconds to wait while it is PENDING.
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 10, nullable = false)]
     wait: Option<String>,
 }
 
@@ -141,9 +164,13 @@ async fn list_events(State(app): State<App>, query: Parameters<PageParameters>) 
     Ok(json(StatusCode::OK, &views::Events { events, cursor }))
 }
 
-#[derive(Deserialize)]
-struct PageParameters {
+#[derive(Deserialize, IntoParams)]
+pub(crate) struct PageParameters {
+    /// Most entries of the page; 50 where it is left out.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, nullable = false)]
     limit: Option<String>,
+    /// Where the page begins: what an earlier one answered.
+    #[param(nullable = false)]
     cursor: Option<String>,
 }
 

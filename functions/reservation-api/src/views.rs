@@ -14,6 +14,7 @@ use shared::dynamodb::rows::ReservationRow;
 use shared::message::Request;
 use shared::redis::records::Having;
 use shared::redis::seat_map::Counts;
+use utoipa::ToSchema;
 
 use crate::seat_map::SeatMap;
 use crate::{block, mine};
@@ -23,8 +24,15 @@ pub fn moment(ms: i64) -> Timestamp {
     Timestamp::from_millisecond(ms).unwrap_or_default()
 }
 
+/// That the function answers.
+#[derive(Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`
+    pub status: &'static str,
+}
+
 /// 202: accepted, to be decided.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Accepted {
     reservation_id: ReservationId,
     event_id: EventId,
@@ -53,7 +61,7 @@ impl Accepted {
 }
 
 /// A reservation as its owner sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Reservation {
     reservation_id: ReservationId,
     event_id: EventId,
@@ -123,12 +131,12 @@ fn ids(seats: &[Seat]) -> Vec<SeatId> {
 }
 
 /// The caller's own seats.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct OwnSeats {
     seats: Vec<OwnSeat>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct OwnSeat {
     id: SeatId,
     status: Having,
@@ -145,7 +153,7 @@ impl OwnSeats {
 }
 
 /// A block as it is now.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct BlockView {
     block_id: BlockId,
     note: String,
@@ -161,16 +169,17 @@ impl BlockView {
 }
 
 /// A page of reservations.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Reservations {
     /// The page.
     pub reservations: Vec<Reservation>,
     /// Where the next begins; null = the end.
+    #[schema(required)]
     pub cursor: Option<String>,
 }
 
 /// A reservation as the organiser sees it: with its customer, without whom nothing could be done about it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct CustomersReservation {
     customer: CustomerId,
     #[serde(flatten)]
@@ -185,27 +194,30 @@ impl CustomersReservation {
 }
 
 /// A page of an event's reservations.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct EventReservations {
     /// The page.
     pub reservations: Vec<CustomersReservation>,
     /// Where the next begins; null = the end.
+    #[schema(required)]
     pub cursor: Option<String>,
 }
 
 /// A page of events.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Events {
     /// The page.
     pub events: Vec<EventSummary>,
     /// Where the next begins; null = the end.
+    #[schema(required)]
     pub cursor: Option<String>,
 }
 
 /// An event as published.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct PublishedEvent<'a> {
     event_id: &'a EventId,
+    #[schema(value_type = u64)]
     version: Version,
     #[serde(flatten)]
     document: &'a EventDocument,
@@ -219,7 +231,7 @@ impl<'a> PublishedEvent<'a> {
 }
 
 /// An event with what is left of it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct EventPage<'a> {
     #[serde(flatten)]
     event: PublishedEvent<'a>,

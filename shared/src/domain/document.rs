@@ -6,6 +6,9 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ArrayBuilder, Object, OneOf, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::Invalid;
 use super::ids::Label;
@@ -35,7 +38,7 @@ pub const MIN_LOCAL_HOLD_SECONDS: u32 = 1;
 pub const MAX_LIMIT: u32 = 10_000;
 
 /// Whether seats are being sold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SaleState {
     /// Open, inside the sale window.
@@ -59,7 +62,7 @@ impl SaleState {
 }
 
 /// When seats may be claimed: from `opens_at`, before `closes_at`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub struct SaleWindow {
     /// First moment a claim is granted.
@@ -69,15 +72,18 @@ pub struct SaleWindow {
 }
 
 /// The event document: what `PUT /admin/events/{event_id}` takes and `GET /events/{event_id}` shows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EventDocument {
     /// Title of the event.
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")]
     pub name: String,
     /// Where it takes place.
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")]
     pub venue: String,
     /// When it starts.
     pub starts_at: Timestamp,
     /// IANA time zone of the venue; settlement days are its days.
+    #[schema(format = "time-zone", examples("Asia/Seoul"))]
     pub time_zone: String,
     /// Currency of every price.
     pub currency: Currency,
@@ -87,25 +93,30 @@ pub struct EventDocument {
     /// When seats are being sold.
     pub sale: SaleWindow,
     /// Length of a hold, in seconds.
+    #[schema(minimum = 60, maximum = 3600)]
     pub hold_seconds: u32,
     /// What extending adds once, in seconds; 0 = holds do not extend.
     #[serde(default)]
+    #[schema(maximum = 3600)]
     pub extend_seconds: u32,
     /// Longest a hold may last in all, in seconds. Left out: hold + extend.
     #[serde(default)]
+    #[schema(minimum = 60, maximum = 7200)]
     pub max_hold_seconds: Option<u32>,
     /// Until when a confirmed reservation may be cancelled; null = never.
     #[serde(default)]
     pub cancellable_until: Option<Timestamp>,
     /// Most live seats of one customer; null = no limit.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 10_000)]
     pub max_per_customer: Option<u32>,
     /// What is sold.
+    #[schema(min_items = 1, max_items = 300)]
     pub sections: Vec<SectionDocument>,
 }
 
 /// Whether a section's seats are chosen by the customer or handed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SectionKind {
     /// Rows of numbered seats.
@@ -115,27 +126,31 @@ pub enum SectionKind {
 }
 
 /// One section: `rows` where it is seated, `capacity` where it is general.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub struct SectionDocument {
     /// Names the section within the event.
     pub id: Label,
     /// What the customer reads.
+    #[schema(max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")]
     pub name: String,
     /// Seated or general.
     pub kind: SectionKind,
     /// Price of each of its seats.
+    #[schema(maximum = 10_000_000_000u64)]
     pub price_cents: u64,
     /// Rows, front to back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_items = 1, max_items = 2000)]
     pub rows: Option<Vec<RowDocument>>,
     /// Number of places.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 200_000)]
     pub capacity: Option<u32>,
 }
 
 /// One row of a seated section.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub struct RowDocument {
     /// Names the row within the section.
@@ -204,6 +219,20 @@ impl<'de> Deserialize<'de> for SeatsDocument {
         deserializer.deserialize_any(Seats)
     }
 }
+
+/// By hand like its reading, which is where the bounds are.
+impl PartialSchema for SeatsDocument {
+    fn schema() -> RefOr<Schema> {
+        let count =
+            Object::builder().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(MAX_SEATS_PER_SEATED_SECTION));
+        let labels = ArrayBuilder::new().items(Label::schema()).min_items(Some(1)).unique_items(true);
+        let either =
+            OneOf::builder().description(Some("So many seats, labelled from 1, or their labels, left to right."));
+        either.item(count).item(labels).into()
+    }
+}
+
+impl ToSchema for SeatsDocument {}
 
 impl EventDocument {
     /// Parses and checks a document; `shortest_hold` is [`MIN_HOLD_SECONDS`], or less in the local system.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Invalid;
@@ -55,7 +56,8 @@ macro_rules! text_id {
 }
 
 /// Names an event (a concert): `[a-z0-9-]{1,64}`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
+#[schema(pattern = "^[a-z0-9-]{1,64}$", examples("club"))]
 pub struct EventId(String);
 
 impl EventId {
@@ -74,7 +76,8 @@ impl EventId {
 text_id!(EventId);
 
 /// Names a section, a row or a seat within its row: `[A-Za-z0-9_]{1,16}`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
+#[schema(pattern = "^[A-Za-z0-9_]{1,16}$", examples("BAL_C"))]
 pub struct Label(String);
 
 impl Label {
@@ -98,7 +101,8 @@ fn is_label(text: &str) -> bool {
 }
 
 /// Names a seat, `<section>-<row>-<seat>`, or a place of a general section, `<section>-<serial>`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
+#[schema(pattern = "^[A-Za-z0-9_]{1,16}(-[A-Za-z0-9_]{1,16}){1,2}$", examples("BAL_C-A-101"))]
 pub struct SeatId(String);
 
 impl SeatId {
@@ -137,7 +141,8 @@ impl SeatId {
 text_id!(SeatId);
 
 /// Who asks: the `sub` of the verified token, never anything from a body.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
+#[schema(min_length = 1, max_length = 128)]
 pub struct CustomerId(String);
 
 impl CustomerId {
@@ -162,7 +167,8 @@ impl CustomerId {
 }
 
 /// The caller's name for one logical attempt (header `Idempotency-Key`): 1 to 128 visible ASCII characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(pattern = "^[!-~]{1,128}$", examples("my-first-reservation"))]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
@@ -179,7 +185,8 @@ impl IdempotencyKey {
 }
 
 /// The organiser's name for a block: `[A-Za-z0-9_-]{1,64}`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(pattern = "^[A-Za-z0-9_-]{1,64}$", examples("press"))]
 pub struct BlockId(String);
 
 impl BlockId {
@@ -198,7 +205,8 @@ impl BlockId {
 text_id!(BlockId);
 
 /// The payment side's name for a payment: 1 to 128 visible ASCII characters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
+#[schema(pattern = "^[!-~]{1,128}$", examples("payment-1"))]
 pub struct PaymentReference(String);
 
 impl PaymentReference {
@@ -216,7 +224,11 @@ impl PaymentReference {
 text_id!(PaymentReference);
 
 /// Names a reservation: `<event_id>.<uuid>`. It names its event, so that its Redis keys can be found from it alone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
+#[schema(
+    pattern = "^[a-z0-9-]{1,64}\\.[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+    examples("club.45177acc-a09a-521b-b131-5729aae0c7f4")
+)]
 pub struct ReservationId(String);
 
 impl ReservationId {

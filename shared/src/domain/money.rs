@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Invalid;
 use super::ids::Label;
@@ -12,8 +13,9 @@ use super::ids::Label;
 pub const MAX_PRICE_CENTS: u64 = 10_000_000_000;
 
 /// An amount in the smallest unit of its currency.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
+#[schema(examples(8900))]
 pub struct Cents(u64);
 
 impl Cents {
@@ -51,7 +53,8 @@ impl Cents {
 pub type SectionCents = BTreeMap<Label, Cents>;
 
 /// An ISO 4217 code: three capital letters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ToSchema)]
+#[schema(value_type = String, pattern = "^[A-Z]{3}$", examples("EUR"))]
 pub struct Currency([u8; 3]);
 
 impl Currency {

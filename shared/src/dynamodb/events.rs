@@ -33,7 +33,7 @@ const CACHED_SEATS: u64 = 1_000_000;
 pub const MAX_EVENTS_PAGE: i32 = 100;
 
 /// What a list shows of an event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EventSummary {
     /// Names it.
     pub event_id: EventId,

@@ -96,7 +96,7 @@ impl Records {
 }
 
 /// How far a customer's seats have come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Having {
     /// Claimed, and not decided yet.

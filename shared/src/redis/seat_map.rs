@@ -36,7 +36,7 @@ pub enum Look {
 }
 
 /// Whether a seat can be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Availability {
     /// Nobody has it.
@@ -50,7 +50,7 @@ pub enum Availability {
 }
 
 /// How many seats of a section are in which state. `capacity = free + held + sold + blocked`, always (invariant 9).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, utoipa::ToSchema)]
 pub struct Counts {
     /// All seats.
     pub capacity: u32,

@@ -11,6 +11,7 @@ use shared::domain::Invalid;
 use shared::domain::document::EventDocument;
 use shared::domain::ids::{BlockId, EventId, SeatId};
 use shared::domain::json::from_json;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Answer, Named, Parameters, body, event_id, header_value, json, parameters};
 use crate::caller::Admin;
@@ -47,10 +48,16 @@ pub(super) async fn publish_event(
     Ok(response)
 }
 
-#[derive(Deserialize)]
-pub(super) struct ReservationsParameters {
+#[derive(Deserialize, IntoParams)]
+pub(crate) struct ReservationsParameters {
+    /// Only those that read so.
+    #[param(inline, value_type = Option<list_of_event::Listed>, nullable = false)]
     status: Option<String>,
+    /// Most entries of the page; 50 where it is left out.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100, nullable = false)]
     limit: Option<String>,
+    /// Where the page begins: what an earlier one answered.
+    #[param(nullable = false)]
     cursor: Option<String>,
 }
 
@@ -85,11 +92,13 @@ pub(super) async fn report(State(app): State<App>, _: Admin, event: Named, heade
 }
 
 /// What an organiser sends of a block.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct BlockBody {
+pub(crate) struct BlockBody {
+    #[schema(value_type = HashSet<SeatId>)]
     seats: Vec<SeatId>,
     #[serde(default)]
+    #[schema(max_length = 500, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     note: String,
 }
 

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use shared::domain::ids::PaymentReference;
 use shared::domain::json::from_json;
+use utoipa::ToSchema;
 
 use super::{Answer, MAX_BODY, Named, body, json, reservation_id};
 use crate::caller::Caller;
@@ -12,9 +13,9 @@ use crate::confirm::{self, Payment};
 use crate::{App, cancel, extend, views};
 
 /// What to do where the hold has ended.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum IfExpired {
+pub(crate) enum IfExpired {
     /// Nothing.
     #[default]
     Refuse,
@@ -23,9 +24,9 @@ enum IfExpired {
 }
 
 /// What the payment side sends.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ConfirmBody {
+pub(crate) struct ConfirmBody {
     payment_reference: Option<PaymentReference>,
     #[serde(default)]
     if_expired: IfExpired,

@@ -5,6 +5,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use shared::domain::ids::Label;
+use utoipa::IntoParams;
 
 use super::{Answer, Named, Parameters, event_id, header_value, json, parameters};
 use crate::accept::Form;
@@ -35,8 +37,10 @@ pub(super) async fn show_event(State(app): State<App>, event: Named, headers: He
     Ok(json(StatusCode::OK, &views::EventPage::new(&map, views)))
 }
 
-#[derive(Deserialize)]
-pub(super) struct MapParameters {
+#[derive(Deserialize, IntoParams)]
+pub(crate) struct MapParameters {
+    /// The section to show.
+    #[param(inline, value_type = Option<Label>, nullable = false)]
     section: Option<String>,
 }
 

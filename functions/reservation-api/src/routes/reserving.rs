@@ -10,6 +10,7 @@ use shared::domain::ids::{IdempotencyKey, Label, ReservationId, SeatId};
 use shared::domain::json::from_json;
 use shared::domain::reservation::Status;
 use shared::telemetry::{REASON, REFUSED};
+use utoipa::ToSchema;
 
 use super::{Answer, MAX_BODY, Named, applied, body, event_id, header_value, json};
 use crate::best::Adjacent;
@@ -23,11 +24,13 @@ use crate::{App, prefer, views, wait};
 const LOOK_AFTER: u32 = 1;
 
 /// What a customer sends: `seats`, or `section` and `quantity`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ReserveBody {
+pub(crate) struct ReserveBody {
+    #[schema(value_type = Option<HashSet<SeatId>>, min_items = 1, max_items = 20)]
     seats: Option<Vec<SeatId>>,
     section: Option<Label>,
+    #[schema(minimum = 1, maximum = 20)]
     quantity: Option<u32>,
     adjacent: Option<Adjacent>,
 }
