@@ -121,7 +121,7 @@ fn only_the_problems_and_the_routes_of_the_api_know_http_status_codes() {
 }
 
 /// `METHOD /path` of every route that the API's router serves.
-fn router() -> BTreeSet<String> {
+pub fn router() -> BTreeSet<String> {
     let text = &product()["functions/reservation-api/src/routes.rs"];
     let mut routes = BTreeSet::new();
     for route in text.split(".route(").skip(1) {
