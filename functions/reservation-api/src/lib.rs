@@ -17,6 +17,7 @@ mod catalogue;
 mod conditional;
 mod confirm;
 mod copies;
+mod events_list;
 mod extend;
 mod fingerprint;
 mod hall;
@@ -66,6 +67,7 @@ use tower::ServiceExt;
 use catalogue::Catalogue;
 use copies::Copies;
 pub use copies::{RECENT, WAIT_FOR_OTHERS, WAIT_FOR_OWN};
+use events_list::EventsList;
 use hall::Halls;
 pub use routes::router;
 use seat_map::SeenSections;
@@ -101,6 +103,7 @@ pub struct App {
     repository: Repository,
     events: Events,
     catalogue: Catalogue,
+    events_list: EventsList,
     halls: Halls,
     seen_sections: SeenSections,
     warmer: Warmer,
@@ -137,6 +140,7 @@ impl App {
             loading: Loading::new(redis.clone()),
             blocking: Blocking::new(redis.clone()),
             catalogue: Catalogue::new(events.clone()),
+            events_list: EventsList::new(redis.clone()),
             halls: Halls::new(),
             seen_sections: Copies::new(seat_map::MAX_COPIES),
             warmer: Warmer::new(redis.clone(), repository.clone(), events.clone()),

@@ -223,9 +223,9 @@ pub struct EventReservations {
 
 /// A page of events.
 #[derive(Serialize)]
-pub struct Events {
+pub struct Events<'a> {
     /// The page.
-    pub events: Vec<EventSummary>,
+    pub events: &'a [EventSummary],
     /// Where the next begins; null = the end.
     pub cursor: Option<String>,
 }

@@ -10,6 +10,7 @@
 //! - [`blocking`]: seats on their way off sale.
 //! - [`bell`]: wakes whoever waits for it.
 //! - [`seat_map`]: sections as they are now.
+//! - [`list`]: a copy of the list of events.
 //! - [`loading`]: a publication made known; a cold section's state.
 //! - [`iam`]: who we are, for ElastiCache.
 
@@ -18,6 +19,7 @@ pub mod blocking;
 pub mod claims;
 pub mod iam;
 pub mod keys;
+pub mod list;
 pub mod loading;
 pub mod moving;
 pub mod records;
