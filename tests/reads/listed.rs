@@ -12,13 +12,14 @@ use tokio::time::Instant;
 use super::{NO_CACHE, SLACK};
 use crate::harness::persisting::unreachable_redis;
 use crate::harness::process::Process;
-use crate::harness::wire::{Fate, Gate, Wire};
+use crate::harness::wire::{Fate, Gate, Wire, error};
 use crate::harness::{Office, all_at_once, eventually, hall, on_both_sets};
 
 on_both_sets!(
     a_crowd_in_several_processes_reads_a_page_once,
     a_publication_is_listed_by_every_process_within_a_second,
     a_page_that_was_read_before_a_publication_is_not_kept_after_it,
+    a_read_that_failed_keeps_nobody_away,
     without_redis_the_table_is_asked_at_a_bounded_rate,
 );
 
@@ -107,6 +108,19 @@ async fn a_page_that_was_read_before_a_publication_is_not_kept_after_it(set: Ser
     let (before, ()) = tokio::join!(slow.get("/events", &[]), publishing);
     assert_eq!(before.json()["events"][0]["name"], "A small hall", "what it had read by then");
     assert_eq!(quick.get("/events", &[]).await.json()["events"][0]["name"], "Another name");
+    office.close().await;
+}
+
+async fn a_read_that_failed_keeps_nobody_away(set: ServerSet) {
+    let office = Office::open(set).await;
+    office.sells("news", &hall::small(1, 1)).await;
+    let refusing =
+        Wire::new(|operation, _| if operation == "Query" { error(400, "ValidationException") } else { Fate::Pass });
+    let (failing, sound) =
+        (Process::of(&office, &refusing).await, Process::of(&office, &counting(&open_gate()).0).await);
+    assert_eq!(failing.get("/events", &[]).await.status, 503);
+    assert_eq!(sound.get("/events", &[]).await.status, 200, "at once, and not after the other one's time");
+    assert_eq!(failing.get("/events", &[]).await.status, 200, "from the copy");
     office.close().await;
 }
 

@@ -129,10 +129,10 @@ impl EventsList {
                     Err(error) => return Ok((self.without_redis(app, *limit, after.as_ref(), error).await?, at)),
                 },
                 Ok(Page::Fill(generation)) => {
-                    let (events, next) = app.events.list_strongly(*limit, after.as_ref()).await?;
-                    let page = Listed { events, next };
-                    self.keep(&name, &page, &generation).await;
-                    return Ok((Arc::new(page), at));
+                    let read = app.events.list_strongly(*limit, after.as_ref()).await;
+                    let page = read.map(|(events, next)| Listed { events, next });
+                    self.keep(&name, page.as_ref().ok(), &generation).await;
+                    return Ok((Arc::new(page?), at));
                 }
                 Ok(Page::Wait) if began.age_at(Moment::now()) < WAIT_FOR_OTHERS => {
                     tokio::time::sleep(LOOK_EVERY).await;
@@ -158,11 +158,12 @@ impl EventsList {
         Ok(Arc::new(Listed { events, next }))
     }
 
-    /// Leaves a page in Redis. That it cannot be is no failure: the next one reads it again.
-    async fn keep(&self, name: &str, page: &Listed, generation: &str) {
-        let kept = match serde_json::to_string(page) {
-            Ok(text) => self.copy.keep(name, &text, generation).await,
-            Err(error) => Err(RedisError::Unexpected(error.to_string())),
+    /// Leaves a page in Redis, or lets others read it where there is none. That Redis cannot be told is no failure: the next
+    /// one reads it again.
+    async fn keep(&self, name: &str, page: Option<&Listed>, generation: &str) {
+        let kept = match page.map(serde_json::to_string) {
+            Some(Ok(text)) => self.copy.keep(name, &text, generation).await,
+            None | Some(Err(_)) => self.copy.give_up(name).await,
         };
         if let Err(error) = kept {
             tracing::debug!(error = &error as &dyn std::error::Error, "redis has no copy of a page of the list");

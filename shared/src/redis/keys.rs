@@ -19,7 +19,7 @@
 //! | `t1:{e}:r:<uuid>` | string | three lines: attempts, what is told (JSON; empty = nothing yet), message; lives a day. A hash of the three weighs half as much again |
 //! | `t1:{e}:c:<customer>` | hash | uuid → `<expiry in ms, 0 = for good>:<number of seats>:<c(laimed), h(eld), s(old)>:<seat ids>`; `@rate` → `<minute>:<claims>` |
 //! | `t1:{events}:list:generation`, `:pages` | string, hash | a nonce of the last publication; page → JSON, for half a minute |
-//! | `t1:{events}:list:filling:<page>` | string | somebody reads this page from the table; lives a second |
+//! | `t1:{events}:list:filling:<page>` | string | somebody reads this page from the table; lives two seconds |
 //! | `t1:{e}:lock:<name>` | string | the general lock: its holder's token |
 //! | `t1:{e}:lock:<name>:waiters`, `:seen` | sorted sets | `<channel> <token>` → when a waiter came, and was last seen (ms) |
 //! | `t1:{e}:lock:<name>:fence` | counter | how often it was taken |

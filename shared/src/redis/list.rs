@@ -10,7 +10,7 @@ use super::{Redis, RedisError, Script, keys, script};
 /// How long copies live: what a publisher who dies between the stores can cost.
 pub const KEPT_FOR: Duration = Duration::from_secs(30);
 /// How long who misses a page has for filling it before another one may.
-pub const FILLING: Duration = Duration::from_secs(1);
+pub const FILLING: Duration = Duration::from_secs(2);
 /// Pages kept at most, of up to 30 KB each.
 const MAX_PAGES: i64 = 200;
 
@@ -64,6 +64,15 @@ impl ListCopy {
     pub async fn keep(&self, name: &str, page: &str, generation: &str) -> Result<(), RedisError> {
         let args = vec![name.into(), page.into(), generation.into(), millis(KEPT_FOR), MAX_PAGES.into()];
         self.redis.run::<i64>(&self.keep, keys::list_page(name).into(), args).await.map(|_| ())
+    }
+
+    /// Lets another one fill a page that could not be read.
+    ///
+    /// # Errors
+    /// When Redis gives no usable answer; [`FILLING`] ends it then.
+    pub async fn give_up(&self, name: &str) -> Result<(), RedisError> {
+        // Under a generation that never is nothing is kept.
+        self.keep(name, "", "none").await
     }
 
     /// Makes every copy void, after a publication.
