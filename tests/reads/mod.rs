@@ -3,11 +3,12 @@
 //!
 //! [`tag`]: equal statuses, equal tag. [`forms`]: the two forms, the layout, and what caches are told. [`counted`]: what Redis
 //! counts for whom. [`crowd`]: a cold event, and many who look. [`resumed`]: a load that broke off. [`pages`]: what is seen,
-//! and when.
+//! and when. [`listed`]: the list of events.
 
 mod counted;
 mod crowd;
 mod forms;
+mod listed;
 mod pages;
 mod resumed;
 mod tag;

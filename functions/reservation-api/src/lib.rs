@@ -18,6 +18,7 @@ mod conditional;
 mod confirm;
 mod copies;
 mod crowd;
+mod events_list;
 mod extend;
 mod fingerprint;
 mod hall;
@@ -74,6 +75,7 @@ use copies::Copies;
 pub use copies::{RECENT, WAIT_FOR_OTHERS, WAIT_FOR_OWN};
 use crowd::Crowd;
 pub use crowd::MAX_AT_ONCE;
+use events_list::EventsList;
 use hall::Halls;
 pub use routes::router;
 use seat_map::SeenSections;
@@ -110,6 +112,7 @@ pub struct App {
     settlements: Settlements,
     events: Events,
     catalogue: Catalogue,
+    events_list: EventsList,
     halls: Halls,
     seen_sections: SeenSections,
     warmer: Warmer,
@@ -149,6 +152,7 @@ impl App {
             loading: Loading::new(redis.clone()),
             blocking: Blocking::new(redis.clone()),
             catalogue: Catalogue::new(events.clone()),
+            events_list: EventsList::new(redis.clone()),
             halls: Halls::new(),
             seen_sections: Copies::new(seat_map::MAX_COPIES),
             warmer: Warmer::new(redis.clone(), repository.clone(), events.clone()),

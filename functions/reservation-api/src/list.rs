@@ -1,6 +1,7 @@
 //! The use cases: a page of a customer's reservations, and a page of events.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,11 +9,12 @@ use shared::domain::Invalid;
 use shared::domain::ids::{CustomerId, EventId};
 use shared::domain::reservation::Status;
 use shared::dynamodb::StoreError;
-use shared::dynamodb::events::EventSummary;
 use shared::dynamodb::keys;
 use shared::dynamodb::rows::ReservationRow;
 
 use crate::App;
+use crate::events_list::{Listed, Unlisted};
+use crate::seat_map::Freshness;
 
 /// Entries of a page where the caller does not say, and at most.
 const DEFAULT_LIMIT: i32 = 50;
@@ -25,6 +27,8 @@ pub enum Refusal {
     Invalid(#[from] Invalid),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Unlisted(#[from] Unlisted),
 }
 
 /// Which page is asked for.
@@ -94,7 +98,7 @@ fn is_key_of(caller: &CustomerId, key: &HashMap<String, String>) -> bool {
 }
 
 /// One page of events, by id.
-pub async fn events(app: &App, query: &PageQuery) -> Result<(Vec<EventSummary>, Option<String>), Refusal> {
+pub async fn events(app: &App, query: &PageQuery, freshness: Freshness) -> Result<Arc<Listed>, Refusal> {
     let after = match query.cursor()? {
         Some(bytes) => {
             let id = String::from_utf8(bytes).map_err(|_| bad_cursor())?;
@@ -102,6 +106,10 @@ pub async fn events(app: &App, query: &PageQuery) -> Result<(Vec<EventSummary>, 
         }
         None => None,
     };
-    let (events, next) = app.events.list(query.limit()?, after.as_ref()).await?;
-    Ok((events, next.map(|id| URL_SAFE_NO_PAD.encode(id.as_str()))))
+    Ok(app.events_list.page(app, query.limit()?, after, freshness).await?)
+}
+
+/// The cursor of the page that begins after this event.
+pub fn cursor_after(last: Option<&EventId>) -> Option<String> {
+    last.map(|id| URL_SAFE_NO_PAD.encode(id.as_str()))
 }

@@ -320,6 +320,7 @@ impl From<list::Refusal> for Problem {
         match refusal {
             list::Refusal::Invalid(invalid) => Self::InvalidRequest(invalid),
             list::Refusal::Store(error) => Self::Unavailable(error.into()),
+            list::Refusal::Unlisted(error) => Self::Unavailable(error.into()),
         }
     }
 }

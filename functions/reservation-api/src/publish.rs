@@ -85,6 +85,10 @@ pub async fn publish(
                     let error = chain(&error);
                     tracing::warn!(event_id = %id, error, "redis was not told of a publication; the next claim brings it");
                 }
+                if let Err(error) = app.events_list.changed().await {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(event_id = %id, error, "the list of events is shown as it was, for half a minute at most");
+                }
                 app.catalogue.insert(Arc::clone(&event)).await;
                 if let Some(previous) = &previous {
                     settle_removed(app, &event, previous, document).await;

@@ -40,7 +40,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/openapi.json", get(describe))
-        .route("/events", get(list_events))
+        .route("/events", get(reading::list_events))
         .route("/events/{event_id}", get(reading::show_event))
         .route("/events/{event_id}/seats", get(reading::show_seats))
         .route("/events/{event_id}/layouts/{version}", get(reading::show_layout))
@@ -156,12 +156,6 @@ async fn list_reservations(State(app): State<App>, caller: Caller, query: Parame
     let (rows, cursor) = list::reservations(&app, &caller.customer, &parameters(query)?.into()).await?;
     let reservations = rows.into_iter().map(|(row, status)| views::Reservation::stored(row, status)).collect();
     Ok(json(StatusCode::OK, &views::Reservations { reservations, cursor }))
-}
-
-/// `GET /events`
-async fn list_events(State(app): State<App>, query: Parameters<PageParameters>) -> Answer {
-    let (events, cursor) = list::events(&app, &parameters(query)?.into()).await?;
-    Ok(json(StatusCode::OK, &views::Events { events, cursor }))
 }
 
 #[derive(Deserialize, IntoParams)]

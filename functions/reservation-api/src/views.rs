@@ -205,9 +205,9 @@ pub struct EventReservations {
 
 /// A page of events.
 #[derive(Serialize, ToSchema)]
-pub struct Events {
+pub struct Events<'a> {
     /// The page.
-    pub events: Vec<EventSummary>,
+    pub events: &'a [EventSummary],
     /// Where the next begins; null = the end.
     #[schema(required)]
     pub cursor: Option<String>,

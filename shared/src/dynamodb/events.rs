@@ -152,7 +152,7 @@ impl Events {
         event(id, stored, &layouts).map(|event| Published::Done(Arc::new(event)))
     }
 
-    /// Events in the directory, by id, at most `limit`, and the id after which the next page begins.
+    /// Events in the directory, by id, at most `limit`, and the id after which the next page begins. May lag.
     ///
     /// # Errors
     /// When the table gives no usable answer.
@@ -160,6 +160,27 @@ impl Events {
         &self,
         limit: i32,
         after: Option<&EventId>,
+    ) -> Result<(Vec<EventSummary>, Option<EventId>), StoreError> {
+        self.listed(limit, after, false).await
+    }
+
+    /// The same past every lag, for a copy that is to be kept; costs twice as much.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn list_strongly(
+        &self,
+        limit: i32,
+        after: Option<&EventId>,
+    ) -> Result<(Vec<EventSummary>, Option<EventId>), StoreError> {
+        self.listed(limit, after, true).await
+    }
+
+    async fn listed(
+        &self,
+        limit: i32,
+        after: Option<&EventId>,
+        strongly: bool,
     ) -> Result<(Vec<EventSummary>, Option<EventId>), StoreError> {
         let answer = self
             .table
@@ -169,6 +190,7 @@ impl Events {
             .key_condition_expression("pk = :pk")
             .expression_attribute_values(":pk", AttributeValue::S(keys::DIRECTORY.into()))
             .limit(limit.clamp(1, MAX_EVENTS_PAGE))
+            .consistent_read(strongly)
             .set_exclusive_start_key(after.map(|id| keys::primary(keys::DIRECTORY, id.as_str())))
             .send()
             .await

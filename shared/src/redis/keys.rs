@@ -19,6 +19,8 @@
 //! | `t1:{e}:s:<section>:ends` | sorted set | general sections only: number → end of its claim (ms) |
 //! | `t1:{e}:r:<uuid>` | string | three lines: attempts, what is told (JSON; empty = nothing yet), message; lives a day. A hash of the three weighs half as much again |
 //! | `t1:{e}:c:<customer>` | hash | uuid → `<expiry in ms, 0 = for good>:<number of seats>:<c(laimed), h(eld), s(old)>:<seat ids>`; `@rate` → `<minute>:<claims>` |
+//! | `t1:{events}:list:generation`, `:pages` | string, hash | a nonce of the last publication; page → JSON, for half a minute |
+//! | `t1:{events}:list:filling:<page>` | string | somebody reads this page from the table; lives two seconds |
 //! | `t1:{e}:lock:<name>` | string | the general lock: its holder's token |
 //! | `t1:{e}:lock:<name>:waiters`, `:seen` | sorted sets | `<channel> <token>` → when a waiter came, and was last seen (ms) |
 //! | `t1:{e}:lock:<name>:fence` | string | how often it was taken, and the token that gave it back last |
@@ -128,6 +130,12 @@ pub fn lock(event: &EventId, name: &str) -> String {
 /// The lock of a job, which is of no event.
 pub fn job_lock(job: &str) -> String {
     format!("{PREFIX}{{jobs}}:lock:{job}")
+}
+
+/// The list of events as it is kept: its generation, its pages, and who fills the page of that name.
+pub fn list_page(name: &str) -> [String; 3] {
+    ["generation".to_owned(), "pages".to_owned(), format!("filling:{name}")]
+        .map(|part| format!("{PREFIX}{{events}}:list:{part}"))
 }
 
 /// What a lock consists of: itself, who waits for it, when each was last seen, and its fencing counter.

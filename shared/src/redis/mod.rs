@@ -11,6 +11,7 @@
 //! - [`bell`]: wakes whoever waits for it.
 //! - [`seat_map`]: sections as they are now.
 //! - [`repair`]: seats as they stand here, made what DynamoDB has.
+//! - [`list`]: a copy of the list of events.
 //! - [`loading`]: a publication made known; a cold section's state.
 //! - [`iam`]: who we are, for ElastiCache. `tls`: whom we believe. `troubles`: why there is no connection.
 
@@ -19,6 +20,7 @@ pub mod blocking;
 pub mod claims;
 pub mod iam;
 pub mod keys;
+pub mod list;
 pub mod loading;
 pub mod moving;
 pub mod records;

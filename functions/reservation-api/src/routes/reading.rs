@@ -8,12 +8,12 @@ use serde::Deserialize;
 use shared::domain::ids::Label;
 use utoipa::IntoParams;
 
-use super::{Answer, Named, Parameters, event_id, header_value, json, parameters};
+use super::{Answer, Named, PageParameters, Parameters, event_id, header_value, json, parameters};
 use crate::accept::Form;
 use crate::map_views::{LayoutView, MapView};
 use crate::problem::Problem;
 use crate::seat_map::{self, Freshness};
-use crate::{App, conditional, views};
+use crate::{App, conditional, list, views};
 
 /// How a shared cache may keep a seat map: for as long as this process would, and a little longer while it asks again. There
 /// is nothing of any customer in it.
@@ -27,6 +27,19 @@ fn freshness(headers: &HeaderMap) -> Freshness {
     let mut directives = lines.flat_map(|line| line.split(','));
     let past_caches = directives.any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"));
     if past_caches { Freshness::Asked } else { Freshness::Recent }
+}
+
+/// `GET /events`
+pub(super) async fn list_events(
+    State(app): State<App>,
+    query: Parameters<PageParameters>,
+    headers: HeaderMap,
+) -> Answer {
+    let listed = list::events(&app, &parameters(query)?.into(), freshness(&headers)).await?;
+    Ok(json(
+        StatusCode::OK,
+        &views::Events { events: &listed.events, cursor: list::cursor_after(listed.next.as_ref()) },
+    ))
 }
 
 /// `GET /events/{event_id}`: counts a view.

@@ -1,0 +1,187 @@
+//! The list of events, which is one partition of the table and what everybody sees first: this process' copy of a second,
+//! else Redis' copy, else the table. One process fills what Redis misses, and the others wait for it, for a bounded time. With
+//! Redis away the table is read at a bounded rate, and who comes above that is told to come again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shared::domain::ids::EventId;
+use shared::dynamodb::StoreError;
+use shared::dynamodb::events::EventSummary;
+use shared::redis::list::{ListCopy, Page};
+use shared::redis::{Redis, RedisError};
+
+use crate::App;
+use crate::copies::{Copies, Missed, WAIT_FOR_OTHERS};
+use crate::moment::Moment;
+use crate::seat_map::Freshness;
+
+/// Pages this process keeps.
+const MAX_PAGES: usize = 200;
+/// How often somebody who waits for another process' read looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Reads of the table a second that a process makes without Redis. A page is a few read units, all of one partition, which has
+/// 3,000 a second: for some hundred environments.
+const READS_WITHOUT_REDIS: u32 = 2;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A page.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Listed {
+    /// The events.
+    pub events: Vec<EventSummary>,
+    /// The last one, where there are more.
+    pub next: Option<EventId>,
+}
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum Unlisted {
+    /// Somebody else reads it and was not done in time.
+    #[error("the page is being read")]
+    TooLate,
+    /// Redis is away, and the table has been asked often enough.
+    #[error("redis is away, and the table was asked often enough")]
+    TooMany(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The table gave no usable answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was waited for failed.
+    #[error("the page could not be read")]
+    Failed(#[source] Arc<Unlisted>),
+}
+
+type Key = (i32, Option<EventId>);
+
+/// The list. Cheap to clone; clones share the copies.
+#[derive(Clone)]
+pub struct EventsList {
+    pages: Copies<Key, Arc<Listed>, Unlisted>,
+    copy: ListCopy,
+    without_redis: Arc<Mutex<Budget>>,
+}
+
+/// Reads within the second that began then.
+struct Budget {
+    began: Moment,
+    reads: u32,
+}
+
+impl Budget {
+    fn allows(&mut self, now: Moment) -> bool {
+        if self.began.age_at(now) >= SECOND {
+            *self = Self { began: now, reads: 0 };
+        }
+        self.reads += 1;
+        self.reads <= READS_WITHOUT_REDIS
+    }
+}
+
+impl EventsList {
+    /// Nothing read yet.
+    pub fn new(redis: Redis) -> Self {
+        let without_redis = Arc::new(Mutex::new(Budget { began: Moment::now(), reads: 0 }));
+        Self { pages: Copies::new(MAX_PAGES), copy: ListCopy::new(redis), without_redis }
+    }
+
+    /// At most `limit` events after that one.
+    pub async fn page(
+        &self,
+        app: &App,
+        limit: i32,
+        after: Option<EventId>,
+        freshness: Freshness,
+    ) -> Result<Arc<Listed>, Unlisted> {
+        let key = (limit, after);
+        if freshness != Freshness::Recent {
+            return self.read(app, &key).await.map(|(page, _)| page);
+        }
+        let read = |mut keys: Vec<Key>| {
+            let (list, app) = (self.clone(), app.clone());
+            async move {
+                let Some(key) = keys.pop() else { return Err(Unlisted::TooLate) };
+                list.read(&app, &key).await.map(|(page, at)| (vec![page], at))
+            }
+        };
+        match self.pages.get(&[key], 1, read).await {
+            Ok(pages) => pages.first().map(|page| Arc::clone(page.value.as_ref())).ok_or(Unlisted::TooLate),
+            Err(Missed::TooLate) => Err(Unlisted::TooLate),
+            Err(Missed::Failed(error)) => Err(Unlisted::Failed(error)),
+        }
+    }
+
+    /// An event was published.
+    pub async fn changed(&self) -> Result<(), RedisError> {
+        self.copy.changed().await
+    }
+
+    /// Reads a page from Redis, or fills what it has not.
+    async fn read(&self, app: &App, (limit, after): &Key) -> Result<(Arc<Listed>, Moment), Unlisted> {
+        let name = format!("{limit}:{}", after.as_ref().map_or("", EventId::as_str));
+        let began = Moment::now();
+        loop {
+            let at = Moment::now();
+            match self.copy.page(&name).await {
+                Ok(Page::Kept(text)) => match serde_json::from_str(&text) {
+                    Ok(page) => return Ok((Arc::new(page), at)),
+                    // Kept by another version of this function.
+                    Err(error) => return Ok((self.without_redis(app, *limit, after.as_ref(), error).await?, at)),
+                },
+                Ok(Page::Fill(generation)) => {
+                    let read = app.events.list_strongly(*limit, after.as_ref()).await;
+                    let page = read.map(|(events, next)| Listed { events, next });
+                    self.keep(&name, page.as_ref().ok(), &generation).await;
+                    return Ok((Arc::new(page?), at));
+                }
+                Ok(Page::Wait) if began.age_at(Moment::now()) < WAIT_FOR_OTHERS => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                Ok(Page::Wait) => return Err(Unlisted::TooLate),
+                Err(error) => return Ok((self.without_redis(app, *limit, after.as_ref(), error).await?, at)),
+            }
+        }
+    }
+
+    /// Reads a page from the table for this process alone, where the rate allows it.
+    async fn without_redis(
+        &self,
+        app: &App,
+        limit: i32,
+        after: Option<&EventId>,
+        why: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Result<Arc<Listed>, Unlisted> {
+        if !self.without_redis.lock().unwrap_or_else(PoisonError::into_inner).allows(Moment::now()) {
+            return Err(Unlisted::TooMany(why.into()));
+        }
+        let (events, next) = app.events.list(limit, after).await?;
+        Ok(Arc::new(Listed { events, next }))
+    }
+
+    /// Leaves a page in Redis, or lets others read it where there is none. That Redis cannot be told is no failure: the next
+    /// one reads it again.
+    async fn keep(&self, name: &str, page: Option<&Listed>, generation: &str) {
+        let kept = match page.map(serde_json::to_string) {
+            Some(Ok(text)) => self.copy.keep(name, &text, generation).await,
+            None | Some(Err(_)) => self.copy.give_up(name).await,
+        };
+        if let Err(error) = kept {
+            tracing::debug!(error = &error as &dyn std::error::Error, "redis has no copy of a page of the list");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_redis_the_table_is_asked_so_often_a_second_and_no_more() {
+        let now = Moment::now();
+        let mut budget = Budget { began: now, reads: 0 };
+        let allowed = (0..100).filter(|_| budget.allows(now)).count();
+        assert_eq!(allowed, READS_WITHOUT_REDIS as usize);
+        let next = Budget { began: now.earlier_by(SECOND), reads: 100 }.allows(now);
+        assert!(next);
+    }
+}
