@@ -1,7 +1,9 @@
 //! Reads at the scale of an on-sale, on the embedded servers: what a map of 20,000 seats weighs and takes in each form, what
 //! counting its claims takes Redis, and how soon a cold event of 200,000 seats sells again under a crowd.
 //!
-//!     cargo bench --profile dev --bench reads [-- READERS]
+//!     cargo bench --bench reads [-- READERS]
+//!
+//! With optimisation: without it the embedded table takes longer for 50,000 seats than a load may.
 
 #![expect(clippy::unwrap_used, reason = "what a run cannot go on without ends it where it is missing")]
 
@@ -37,8 +39,8 @@ const CLAIMED: usize = 10_000;
 const SOLD: usize = 3_000;
 /// How often each thing is measured.
 const TIMES: u32 = 50;
-/// What a build without optimisation may take longer.
-const SLACK: Duration = Duration::from_secs(5);
+/// What a busy machine may take longer.
+const SLACK: Duration = Duration::from_secs(1);
 /// A uuid as any other.
 const OWNER: &str = "2c5ea4c0-4067-51f9-8f6d-2b7a4f3f7c11";
 
