@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::interval;
 
 /// Clients that find out how much one process serves.
-const CLIENTS: usize = 16;
+const CLIENTS: usize = 128;
 /// An answer later than this is as good as none: the client has gone.
 const USEFUL_WITHIN: Duration = Duration::from_secs(1);
 /// How often arrivals are let in, as many as are due.

@@ -13,8 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::problem::Problem;
 
 /// Requests served at the same time, beside those that only wait for an outcome. An environment of classic Lambda is given
-/// one, a managed instance eight a vCPU; what is under way beyond a few a core only waits for the others.
-pub const MAX_AT_ONCE: usize = 32;
+/// one, a managed instance eight a vCPU. Most of a request is waiting for the brokers, so a process keeps busy with many; at
+/// twice what it can do, this many still have their answers in time (`bench/overload.rs`).
+pub const MAX_AT_ONCE: usize = 128;
 
 tokio::task_local! {
     static PLACE: Cell<Option<OwnedSemaphorePermit>>;

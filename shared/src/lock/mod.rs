@@ -43,20 +43,20 @@
 //! may take.
 //!
 //! # What it costs
-//! 64 waiters hand one lock on, held 1 ms each: one round of `bench/locks` on two cores that had other work, so the ratios count
-//! and not the rates; `rslock` 0.10 on the same servers in the same run (the command stands in `bench/locks/main.rs`).
+//! 64 waiters hand one lock on, held 1 ms each: medians of five rounds of `bench/locks` on two cores, `rslock` 0.10 on the
+//! same servers in the same run (the command stands in `bench/locks/main.rs`). The ratios count, and not the rates.
 //!
 //! | lock | handovers a second | p99 wait, ms | commands sent a handover | free: take and give back, µs |
 //! |---|---|---|---|---|
-//! | Bell, 1 server | 394 | 590 | 3.6 | 156 |
-//! | Spin 0-20 ms, 1 server | 353 | 1073 | 17.1 | 141 |
-//! | rslock 0-20 ms, 1 server | 472 | 1052 | 27.9 | 137 |
-//! | rslock 0-200 ms (its default), 1 server | 397 | 2761 | 4.9 | 100 |
-//! | Redlock, Bell, 3 servers | 335 | 466 | 15.6 | 432 |
-//! | rslock 0-20 ms, 3 servers | 461 | 830 | 82.7 | 282 |
+//! | Bell, 1 server | 406 | 1133 | 3.5 | 244 |
+//! | Spin 0-20 ms, 1 server | 368 | 1198 | 16.7 | 248 |
+//! | rslock 0-20 ms, 1 server | 490 | 1136 | 27.3 | 162 |
+//! | rslock 0-200 ms (its default), 1 server | 400 | 2805 | 4.9 | 183 |
+//! | Redlock, Bell, 3 servers | 376 | 239 | 12.0 | 406 |
+//! | rslock 0-20 ms, 3 servers | 492 | 856 | 81.1 | 247 |
 //!
-//! A bell asks Redis least and lets nobody wait long; who spins fast is handed the lock a little sooner, for seven times the
-//! commands. The scripts do more than a `SET`, and a free lock costs that.
+//! A bell asks Redis least; who spins fast is handed the lock a little sooner, for eight times the commands. The scripts do
+//! more than a `SET`, and a free lock costs that.
 //!
 //! Sources: "Distributed Locks with Redis" (redis.io) for Redlock and its validity; M. Kleppmann, "How to do distributed
 //! locking" (2016), for fencing.
