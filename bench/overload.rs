@@ -1,5 +1,5 @@
-//! What a process does when it is asked for twice as much as it can: requests to reserve arrive at twice the rate at which a
-//! few clients, each waiting for its answer, are served; with the bound on requests at once, and without it. Nobody who was
+//! What a process does when it is asked for twice as much as it can: requests to reserve arrive at twice the rate at which
+//! clients that wait for their answers keep it busy; with the bound on requests at once, and without it. Nobody who was
 //! told "accepted" may be missing from the table afterwards.
 //!
 //!     cargo bench --profile dev --bench overload [-- SECONDS]
@@ -32,7 +32,7 @@ const CLIENTS: usize = 128;
 const USEFUL_WITHIN: Duration = Duration::from_secs(1);
 /// How often arrivals are let in, as many as are due.
 const ARRIVALS_EVERY: Duration = Duration::from_millis(5);
-/// As the tests' organisers are told where the largest section stands.
+/// Places on sale: more than a run can take.
 const PLACES: usize = 150_000;
 
 /// What one request came to.

@@ -19,7 +19,7 @@ use shared::message::{Draft, Terms};
 use shared::redis::Redis;
 use shared::redis::claims::{Choice, Claim, Claimed, Claims};
 use shared::redis::records::Records;
-use shared::redis::seat_map::SeatMaps;
+use shared::redis::seat_map::{Look, SeatMaps};
 use shared::redis::truth::{SeatState, Truth, Truths};
 
 /// Claims of a run, where nobody says otherwise.
@@ -204,7 +204,12 @@ async fn best_seats() {
         assert!(matches!(bench.claim(n, Choice::Best { section, options: &options }).await, Claimed::Granted { .. }));
     };
     bench.measure(&format!("accepted, the first of {OPTIONS} pairs"), claims, granted).await;
-    bench.measure(&format!("map of {SECTION} seats, half of them claimed"), MAPS, read).await;
+    bench.measure(&format!("map of {SECTION} seats, half of them claimed, counted anew"), MAPS, read).await;
+    let shared = |_| async move {
+        let read = bench.scripts.maps.look(&bench.event, &[section], Look::Shared).await.unwrap();
+        assert!(read.sections[0].is_some());
+    };
+    bench.measure("the same as everybody is shown it, counted twice a second", MAPS, shared).await;
     let refused = |n: usize| async move {
         let first = n % (claims - 2 * OPTIONS);
         let options: Vec<Vec<Seat>> = (first..first + OPTIONS).map(pair).collect();

@@ -46,9 +46,9 @@ fn a_sale_needs_what_a_hand_calculates() {
     assert!((messages_per_consumer() - 476.19).abs() < 0.01);
     assert_eq!(need.consumers, 2.0);
     // 900 refused, 900 granted and told, 600 looks, 600 maps.
-    let us = 900.0 * 50.0 + 900.0 * 120.0 + 600.0 * 33.0 + 600.0 * 290.0;
+    let us = 900.0 * 50.0 + 900.0 * 120.0 + 600.0 * 33.0 + 600.0 * 30.0;
     assert!((need.redis - us / 1e6).abs() < 1e-9);
-    assert!((need.redis - need.redis_without_maps - 0.174).abs() < 1e-9);
+    assert!((need.redis - need.redis_without_maps - 0.018).abs() < 1e-9);
 }
 
 #[test]

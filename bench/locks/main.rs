@@ -26,6 +26,7 @@ use fred::clients::Client;
 use futures_util::future::join_all;
 use rslock::{LockGuard, LockManager};
 use shared::lock::{Guard, Lock, Options, Released, Waiting};
+use shared::redis::Redis;
 
 /// Rounds, where nobody says otherwise.
 const ROUNDS: usize = 5;
@@ -60,7 +61,11 @@ enum Held {
 
 impl Contestant {
     async fn ours(urls: &[String], waiting: Waiting) -> Self {
-        Self::Ours(Lock::connect(urls).await.unwrap().unwrap(), waiting)
+        let mut servers = Vec::new();
+        for url in urls {
+            servers.push(Redis::connect(url, 1).await.unwrap());
+        }
+        Self::Ours(Lock::quorum(servers).unwrap(), waiting)
     }
 
     fn rslock(urls: &[String], pause: Duration) -> Self {

@@ -79,7 +79,7 @@ enum Command {
     },
     /// Run a scheduled job once, and print what it did.
     Job {
-        /// Which: expire, heal, write-back, settle.
+        /// Which: expire, heal, reconcile, write-back, settle.
         name: String,
         /// The environment of the functions, as `serve --env-file` writes it; without it, this process' own.
         #[arg(long)]

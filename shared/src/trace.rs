@@ -2,8 +2,8 @@
 //! carried on in a header of the message, and the decision is told as a part of it.
 //!
 //! Spans go to the X-Ray daemon that Lambda runs beside a function whose tracing is active: one datagram each, sent when
-//! the span ends, so nothing is left to do after the answer. What Lambda does not sample costs nothing, and without a
-//! daemon only the header is passed on.
+//! the span ends, so nothing is left to do after the answer. What Lambda does not sample is carried on in the header and told
+//! to nobody, and so is everything where there is no daemon.
 
 use std::net::SocketAddr;
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use shared::causes::chain;
 use shared::domain::ids::EventId;
 use shared::dynamodb::StoreError;
 use shared::dynamodb::events::EventSummary;
@@ -166,7 +167,7 @@ impl EventsList {
             None | Some(Err(_)) => self.copy.give_up(name).await,
         };
         if let Err(error) = kept {
-            tracing::debug!(error = &error as &dyn std::error::Error, "redis has no copy of a page of the list");
+            tracing::debug!(error = chain(&error), "redis has no copy of a page of the list");
         }
     }
 }

@@ -152,6 +152,31 @@ impl Table {
         Ok(request.send().await.map_err(store_error)?.item)
     }
 
+    /// What stands in one partition of the index `due` under a moment before `until_ms`, the earliest first, at most `limit`,
+    /// and where the next page begins. Lags by the index.
+    pub(crate) async fn due(
+        &self,
+        due_shard: String,
+        until_ms: i64,
+        limit: i32,
+        from: Option<rows::Item>,
+    ) -> Result<(Vec<rows::Item>, Option<rows::Item>), StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .index_name(keys::DUE)
+            .key_condition_expression("due_shard = :shard AND due_at < :until")
+            .expression_attribute_values(":shard", transaction::text(&due_shard))
+            .expression_attribute_values(":until", transaction::text(&keys::sortable(until_ms)))
+            .limit(limit)
+            .set_exclusive_start_key(from)
+            .send()
+            .await
+            .map_err(store_error)?;
+        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+    }
+
     /// The items of these keys that exist, in no order. Strongly consistent.
     pub(crate) async fn batch_get(&self, mut missing: Vec<rows::Item>) -> Result<Vec<rows::Item>, StoreError> {
         let mut found = Vec::new();

@@ -122,24 +122,12 @@ impl Repository {
     /// # Errors
     /// When the table gives no usable answer.
     pub async fn due_to_expire(&self, shard: char, until_ms: i64) -> Result<Vec<ReservationId>, StoreError> {
-        let answer = self
-            .table
-            .client
-            .query()
-            .table_name(&self.table.name)
-            .index_name(keys::DUE)
-            .key_condition_expression("due_shard = :shard AND due_at < :until")
-            .expression_attribute_values(":shard", AttributeValue::S(keys::due_expire(shard)))
-            .expression_attribute_values(":until", AttributeValue::S(keys::sortable(until_ms)))
-            .limit(MAX_PAGE)
-            .send()
-            .await
-            .map_err(store_error)?;
+        let (items, _) = self.table.due(keys::due_expire(shard), until_ms, MAX_PAGE, None).await?;
         let id = |item: Item| {
             let pk = item.get("pk").and_then(|value| value.as_s().ok()).ok_or_else(|| StoreError::corrupt("no pk"))?;
             keys::reservation_id(pk).map_err(StoreError::corrupt)
         };
-        answer.items.unwrap_or_default().into_iter().map(id).collect()
+        items.into_iter().map(id).collect()
     }
 
     /// The items of these seats, at most 100: those that are taken. Strongly consistent.

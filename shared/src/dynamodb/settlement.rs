@@ -114,27 +114,14 @@ impl Settlements {
     /// # Errors
     /// When the table gives no usable answer.
     pub async fn due(&self, shard: char, until_ms: i64, after: Option<Place>) -> Result<Due, StoreError> {
-        let answer = self
-            .table
-            .client
-            .query()
-            .table_name(&self.table.name)
-            .index_name(keys::DUE)
-            .key_condition_expression("due_shard = :shard AND due_at < :until")
-            .expression_attribute_values(":shard", text(&keys::due_settle(shard)))
-            .expression_attribute_values(":until", text(&keys::sortable(until_ms)))
-            .limit(i32::try_from(MAX_PAGE).unwrap_or(i32::MAX))
-            .set_exclusive_start_key(after.map(|Place(key)| key))
-            .send()
-            .await
-            .map_err(store_error)?;
+        let (limit, from) = (i32::try_from(MAX_PAGE).unwrap_or(i32::MAX), after.map(|Place(key)| key));
+        let (items, next) = self.table.due(keys::due_settle(shard), until_ms, limit, from).await?;
         let id = |item: &Item| keys::reservation_id(item.get("pk")?.as_s().ok()?).ok();
-        let items = answer.items.unwrap_or_default();
         let ids: Vec<ReservationId> = items.iter().filter_map(id).collect();
         if ids.len() < items.len() {
             tracing::error!(shard = %shard, "what is due to be settled names no reservation");
         }
-        Ok(Due { ids, next: answer.last_evaluated_key.map(Place) })
+        Ok(Due { ids, next: next.map(Place) })
     }
 
     /// These reservations as they are stored, and how many of them could not be read. Strongly consistent.

@@ -71,12 +71,11 @@ mod replicas;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
 use metrics::{counter, histogram};
 use rand::Rng;
 use tokio::time::{Instant, timeout_at};
 
-use crate::redis::{Redis, RedisError};
+use crate::redis::Redis;
 use crate::telemetry::{LOCK_CONTENDED, LOCK_WAIT_MS, LOCK_WAKES};
 use ear::{Ear, Heard};
 pub use guard::Guard;
@@ -103,14 +102,6 @@ impl Lock {
     #[must_use]
     pub fn new(redis: Redis) -> Self {
         Self { ear: Arc::new(Ear::new(redis.clone())), nodes: Arc::new(Nodes::new(vec![redis])) }
-    }
-
-    /// Locks of the independent servers at these URLs. `None` = there are none.
-    ///
-    /// # Errors
-    /// When a URL cannot be read.
-    pub async fn connect(urls: &[String]) -> Result<Option<Self>, RedisError> {
-        Ok(Self::quorum(try_join_all(urls.iter().map(|url| Redis::connect(url, 1))).await?))
     }
 
     /// Locks that a majority of independent servers gives (Redlock). `None` = no server.

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use metrics::counter;
 
 use super::replicas::Synced;
-use crate::redis::{Redis, RedisError, Script, keys};
+use crate::redis::{Redis, RedisError, Script, keys, millis};
 use crate::telemetry::LOCK_COMMANDS;
 
 /// Time one server of several has for an answer: far below every lease, so that a dead one costs no validity.
@@ -201,8 +201,4 @@ impl Nodes {
 /// The keys that scripts take.
 fn parts(locks: &[String]) -> Vec<String> {
     locks.iter().flat_map(|lock| keys::parts_of_lock(lock)).collect()
-}
-
-pub(super) fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

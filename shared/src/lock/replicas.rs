@@ -9,7 +9,7 @@ use fred::types::{ClusterHash, CustomCommand, Value};
 use metrics::counter;
 use tokio::sync::Mutex;
 
-use crate::redis::{Redis, RedisError, Script, within_deadline};
+use crate::redis::{Redis, RedisError, Script, millis, within_deadline};
 use crate::telemetry::LOCK_COMMANDS;
 
 /// How long replicas have to acknowledge a grant: within the time of a command.
@@ -49,7 +49,7 @@ impl Synced {
         counter!(LOCK_COMMANDS).increment(4);
         let connection = number(client, "CLIENT", vec!["ID".into()]).await?;
         let answer = Redis::run_on(client, script, keys, args).await?;
-        let within = super::nodes::millis(ACKNOWLEDGED_WITHIN);
+        let within = millis(ACKNOWLEDGED_WITHIN);
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         let arrived = number(client, "WAIT", vec![wanted.into(), within.into()]).await?;
         // Every replica has what a new connection wrote: nothing.

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use fred::types::Value;
-
-use super::{Redis, RedisError, Script, keys, script};
+use super::{Redis, RedisError, Script, keys, millis, script};
 
 /// How long copies live: what a publisher who dies between the stores can cost.
 pub const KEPT_FOR: Duration = Duration::from_secs(30);
@@ -46,7 +44,7 @@ impl ListCopy {
     /// # Errors
     /// When Redis gives no usable answer.
     pub async fn page(&self, name: &str) -> Result<Page, RedisError> {
-        let args = vec![name.into(), millis(FILLING)];
+        let args = vec![name.into(), millis(FILLING).into()];
         let mut reply: Vec<String> = self.redis.run(&self.page, keys::list_page(name).into(), args).await?;
         let value = if reply.len() > 1 { reply.swap_remove(1) } else { String::new() };
         match reply.first().map(String::as_str) {
@@ -62,7 +60,7 @@ impl ListCopy {
     /// # Errors
     /// When Redis gives no usable answer; the next one fills it then.
     pub async fn keep(&self, name: &str, page: &str, generation: &str) -> Result<(), RedisError> {
-        let args = vec![name.into(), page.into(), generation.into(), millis(KEPT_FOR), MAX_PAGES.into()];
+        let args = vec![name.into(), page.into(), generation.into(), millis(KEPT_FOR).into(), MAX_PAGES.into()];
         self.redis.run::<i64>(&self.keep, keys::list_page(name).into(), args).await.map(|_| ())
     }
 
@@ -84,8 +82,4 @@ impl ListCopy {
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         self.redis.run::<i64>(&self.changed, vec![generation, pages], vec![nonce.into()]).await.map(|_| ())
     }
-}
-
-fn millis(duration: Duration) -> Value {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).into()
 }

@@ -275,6 +275,11 @@ impl Redis {
     }
 }
 
+/// A duration as scripts take it.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 pub(crate) async fn within_deadline<T>(answer: impl Future<Output = Result<T, FredError>>) -> Result<T, RedisError> {
     match tokio::time::timeout(COMMAND_TIMEOUT, answer).await {
         Ok(Ok(value)) => Ok(value),

@@ -4,6 +4,7 @@
 use fred::interfaces::KeysInterface;
 use fred::types::Value;
 
+use super::records::GRACE_MS;
 use super::sections::kind;
 use super::{Redis, RedisError, Script, keys, script, within_deadline};
 use crate::domain::document::MAX_HOLD_SECONDS;
@@ -13,9 +14,7 @@ use crate::domain::ids::{EventId, Label};
 /// Seats repaired by one script: five arguments each, and no script takes more than a thousand.
 const SEATS_AT_ONCE: usize = 150;
 /// How long ago seats may have been looked at when they are repaired, in ms.
-pub const SEEN_WITHIN_MS: i64 = 5_000;
-/// How much longer than stored a change under way may keep a claim, in ms.
-pub const GRACE_MS: i64 = 15_000;
+const SEEN_WITHIN_MS: i64 = 5_000;
 /// How far a claim's end may lie ahead, in ms: the longest hold there is, and that grace. What lies beyond is nobody's claim.
 pub const FARTHEST_END_MS: i64 = 2 * MAX_HOLD_SECONDS as i64 * 1_000 + GRACE_MS;
 /// Keys dropped by one command.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fred::bytes::Bytes;
 use fred::types::Value;
 
-use super::{Redis, RedisError, Script, keys, script};
+use super::{Redis, RedisError, Script, keys, millis, script};
 use crate::domain::event::{Event, Section, Version};
 
 /// Sections read by one command: so many of a usual size keep one at a few milliseconds where they are counted anew.
@@ -198,10 +198,11 @@ impl SeatMaps {
             let of_section = [keys::claims, keys::taken, keys::blocked, keys::counted];
             keys.extend(of_section.map(|key| key(&event.id, id)));
         }
-        let oldest = if look == Look::Shared { millis(SHARED_FOR) } else { (-1).into() };
-        let pace = if look == Look::Paced { millis(PACE) } else { 0.into() };
+        let oldest = if look == Look::Shared { millis(SHARED_FOR) } else { -1 };
+        let pace = if look == Look::Paced { millis(PACE) } else { 0 };
         let since: Value = since_ms.map_or_else(|| "".into(), Value::from);
-        let reply: Vec<Bytes> = self.redis.run(&self.read, keys, vec![oldest, since, pace, millis(KEPT_FOR)]).await?;
+        let reply: Vec<Bytes> =
+            self.redis.run(&self.read, keys, vec![oldest.into(), since, pace.into(), millis(KEPT_FOR).into()]).await?;
         if reply.len() != 2 + 5 * sections.len() {
             return Err(RedisError::Unexpected(format!("{} values for a map", reply.len())));
         }
@@ -223,10 +224,6 @@ struct Answer {
     /// When the claims were counted, where that was the longest ago.
     counted_ms: i64,
     read: Read,
-}
-
-fn millis(duration: Duration) -> Value {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).into()
 }
 
 fn number<T: std::str::FromStr>(bytes: &Bytes) -> Result<T, RedisError> {

@@ -4,7 +4,8 @@
 //! nobody has decided yet. A live claim is somebody's until it is decided or ends, and is never taken away here.
 
 use shared::domain::event::TakenState;
-use shared::redis::repair::{FARTHEST_END_MS, GRACE_MS, Seen, Wanted};
+use shared::redis::records::GRACE_MS;
+use shared::redis::repair::{FARTHEST_END_MS, Seen, Wanted};
 
 /// What was wrong with a seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,10 +87,12 @@ pub fn compare(seen: &Seen, stored: Option<&TakenState>, is_general: bool, now_m
         Some(TakenState::Held { .. }) | None => match live {
             Some((end, owner)) => {
                 let keep = |drift| Verdict::Wrong(Wanted::Held(*end, owner.clone()), Some(drift));
-                match () {
-                    () if seen.taken || seen.blocked => keep(Drift::Marked),
-                    () if is_general && !is_drawable_after(seen, *end) => keep(Drift::Places),
-                    () => Verdict::Right,
+                if seen.taken || seen.blocked {
+                    keep(Drift::Marked)
+                } else if is_general && !is_drawable_after(seen, *end) {
+                    keep(Drift::Places)
+                } else {
+                    Verdict::Right
                 }
             }
             None if is_orphan => Verdict::Wrong(Wanted::Free, Some(Drift::Orphan)),
@@ -104,14 +107,16 @@ pub fn compare(seen: &Seen, stored: Option<&TakenState>, is_general: bool, now_m
 
 /// A seat that is gone for good.
 fn gone(seen: &Seen, is_general: bool, is_marked: bool, is_foreign: bool, offered: Drift, wanted: Wanted) -> Verdict {
-    let is_drawn = is_general && !seen.used;
     // Its own claim is over; somebody else's is refused when it is decided, and ends.
-    let litter = !is_foreign && (seen.claim.is_some() || seen.ends_at_ms.is_some());
-    match () {
-        () if !is_marked => Verdict::Wrong(wanted, Some(if seen.taken { Drift::Marked } else { offered })),
-        () if is_drawn => Verdict::Wrong(wanted, Some(Drift::Places)),
-        () if litter => Verdict::Wrong(wanted, None),
-        () => Verdict::Right,
+    let is_littered = !is_foreign && (seen.claim.is_some() || seen.ends_at_ms.is_some());
+    if !is_marked {
+        Verdict::Wrong(wanted, Some(if seen.taken { Drift::Marked } else { offered }))
+    } else if is_general && !seen.used {
+        Verdict::Wrong(wanted, Some(Drift::Places))
+    } else if is_littered {
+        Verdict::Wrong(wanted, None)
+    } else {
+        Verdict::Right
     }
 }
 

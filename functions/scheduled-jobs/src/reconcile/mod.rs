@@ -129,21 +129,45 @@ async fn in_doubt(jobs: &Jobs, id: &EventId, deadline: Instant, done: &mut Recon
     Ok(())
 }
 
-/// Goes on where the last run came to, as far as one run may, and begins anew behind the last event.
+/// How far one run comes with what is compared in turn.
+struct InTurn {
+    /// Partitions it may still compare.
+    budget: u32,
+    /// The last section it has compared, as the next run is told; `None` = it has compared none.
+    place: Option<String>,
+}
+
+/// Goes on where the last run came to, as far as one run may, and begins anew behind the last event. Where it came to is
+/// written once: a run that dies costs what it has compared.
 async fn in_turn(jobs: &Jobs, now_ms: i64, deadline: Instant, done: &mut Reconciled) -> Result<(), Halt> {
+    let mut turn = InTurn { budget: jobs.partitions_a_run, place: None };
+    let went = go_on(jobs, now_ms, deadline, &mut turn, done).await;
+    if let Some(place) = turn.place {
+        jobs.reconciling.set_place(&place).await?;
+    }
+    went
+}
+
+async fn go_on(
+    jobs: &Jobs,
+    now_ms: i64,
+    deadline: Instant,
+    turn: &mut InTurn,
+    done: &mut Reconciled,
+) -> Result<(), Halt> {
     let place = jobs.reconciling.place().await?;
-    let (first, mut behind) = match place.as_deref().and_then(|place| place.split_once(' ')) {
+    let (first, behind) = match place.as_deref().and_then(|place| place.split_once(' ')) {
         Some((event, section)) => (EventId::parse(event).ok(), Label::parse(section).ok()),
         None => (None, None),
     };
-    let mut budget = jobs.partitions_a_run;
-    if let (Some(id), Some(section)) = (&first, behind.take()) {
-        sections_of(jobs, id, Some(&section), &mut budget, deadline, done).await?;
+    if let (Some(id), Some(section)) = (&first, &behind) {
+        sections_of(jobs, id, Some(section), deadline, turn, done).await?;
     }
     let mut directory = Directory::walk(&jobs.events, first);
-    while budget > 0 {
+    while turn.budget > 0 {
         let Some(event) = directory.next().await? else {
-            return Ok(jobs.reconciling.set_place("").await?);
+            turn.place = Some(String::new());
+            break;
         };
         // An event that Redis knows nothing of is loaded when somebody asks for it.
         if !jobs.repairs.knows(&event.event_id).await? {
@@ -152,7 +176,7 @@ async fn in_turn(jobs: &Jobs, now_ms: i64, deadline: Instant, done: &mut Reconci
         if is_long_over(&event, now_ms) {
             drop_event(jobs, &event.event_id, done).await?;
         } else {
-            sections_of(jobs, &event.event_id, None, &mut budget, deadline, done).await?;
+            sections_of(jobs, &event.event_id, None, deadline, turn, done).await?;
         }
     }
     Ok(())
@@ -163,21 +187,21 @@ async fn sections_of(
     jobs: &Jobs,
     id: &EventId,
     behind: Option<&Label>,
-    budget: &mut u32,
     deadline: Instant,
+    turn: &mut InTurn,
     done: &mut Reconciled,
 ) -> Result<(), Halt> {
     let Some(event) = jobs.events.get(id).await? else { return Ok(()) };
     let at = behind.and_then(|label| event.sections.iter().position(|section| section.id == *label));
     for section in &event.sections[at.map_or(0, |at| at + 1)..] {
-        if *budget == 0 {
+        if turn.budget == 0 {
             return Ok(());
         }
         done.in_turn += 1;
         one_section(jobs, &event, section, deadline, done).await?;
-        // The largest section takes 250, so a run never stands still before one.
-        *budget = budget.saturating_sub(section.layout.partitions());
-        jobs.reconciling.set_place(&format!("{id} {}", section.id)).await?;
+        // A section may have more partitions than a run compares; it is compared whole all the same.
+        turn.budget = turn.budget.saturating_sub(section.layout.partitions());
+        turn.place = Some(format!("{id} {}", section.id));
     }
     Ok(())
 }
@@ -287,8 +311,9 @@ fn differences(
         // Written by this run after its owner had lost the seat: as good as none.
         let is_void =
             seen.claim.as_ref().is_some_and(|claim| ours.get(&number) == Some(claim) && !is_held_by(&claim.1));
-        let judged = if is_void { Seen { claim: None, ends_at_ms: None, ..seen.clone() } } else { seen.clone() };
-        let (wanted, drift) = match compare(&judged, stored, section.kind == SectionKind::General, now_ms) {
+        let without = is_void.then(|| Seen { claim: None, ends_at_ms: None, ..seen.clone() });
+        let judged = without.as_ref().unwrap_or(&seen);
+        let (wanted, drift) = match compare(judged, stored, section.kind == SectionKind::General, now_ms) {
             Verdict::Wrong(wanted, drift) => (wanted, drift),
             Verdict::Right if is_void => (Wanted::Free, None),
             Verdict::Right => continue,
