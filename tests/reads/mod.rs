@@ -3,8 +3,10 @@
 //!
 //! [`tag`]: equal statuses, equal tag. [`forms`]: the two forms, the layout, and what caches are told. [`counted`]: what Redis
 //! counts for whom. [`crowd`]: a cold event, and many who look. [`resumed`]: a load that broke off. [`pages`]: what is seen,
-//! and when. [`listed`]: the list of events.
+//! and when. [`listed`]: the list of events. [`copied`]: an event in Redis. [`away`]: Redis away.
 
+mod away;
+mod copied;
 mod counted;
 mod crowd;
 mod forms;

@@ -1,4 +1,4 @@
-//! Copies of what others keep, for a second: a crowd that looks at the same thing causes one read. Who asks first begins
+//! Copies of what others keep, for a second or so: a crowd that looks at the same thing causes one read. Who asks first begins
 //! it, and whoever comes meanwhile waits for the same one, for a bounded time. It is driven by all who wait for it, so
 //! that nobody is left behind when one of them goes, and it ends when the last of them does: a read that a frozen process
 //! left half way is not taken up again. Errors reach those who waited, and are kept for nobody.
@@ -18,6 +18,8 @@ use crate::moment::Moment;
 pub const RECENT: Duration = Duration::from_secs(1);
 /// How long anybody waits for a read that somebody else has begun.
 pub const WAIT_FOR_OTHERS: Duration = Duration::from_millis(250);
+/// How often somebody who waits for another process' read looks.
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long who begins a read waits for it: the loading of a cold section and the questions around it.
 pub const WAIT_FOR_OWN: Duration = Duration::from_millis(6_500);
 
@@ -55,8 +57,8 @@ struct Slot<V, E> {
 }
 
 impl<V, E> Slot<V, E> {
-    fn recent(&self, now: Moment) -> Option<&Copy<V>> {
-        self.copy.as_ref().filter(|copy| copy.at.age_at(now) <= RECENT)
+    fn recent(&self, now: Moment, good_for: Duration) -> Option<&Copy<V>> {
+        self.copy.as_ref().filter(|copy| copy.at.age_at(now) <= good_for)
     }
 
     fn under_way(&self) -> Option<(Flight<V, E>, usize)> {
@@ -91,11 +93,12 @@ type Slots<K, V, E> = HashMap<K, Slot<V, E>>;
 pub struct Copies<K, V, E> {
     slots: Arc<Mutex<Slots<K, V, E>>>,
     at_most: usize,
+    good_for: Duration,
 }
 
 impl<K, V, E> Clone for Copies<K, V, E> {
     fn clone(&self) -> Self {
-        Self { slots: Arc::clone(&self.slots), at_most: self.at_most }
+        Self { slots: Arc::clone(&self.slots), at_most: self.at_most, good_for: self.good_for }
     }
 }
 
@@ -105,9 +108,14 @@ where
     V: Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// No copies yet. Of more than `at_most` keys within a second some are read by everybody who asks.
+    /// No copies yet. Of more than `at_most` keys within [`RECENT`] some are read by everybody who asks.
     pub fn new(at_most: usize) -> Self {
-        Self { slots: Arc::default(), at_most }
+        Self::good_for(RECENT, at_most)
+    }
+
+    /// The same for copies that may be older.
+    pub fn good_for(good_for: Duration, at_most: usize) -> Self {
+        Self { slots: Arc::default(), at_most, good_for }
     }
 
     /// A copy for each of the keys. What nobody has is read by `read`, `together` keys at a time, which answers with a
@@ -144,7 +152,7 @@ where
         let mut slots = self.slots();
         let known = |key: &K| {
             let slot = slots.get(key)?;
-            let here = slot.recent(now).cloned().map(Source::Here);
+            let here = slot.recent(now, self.good_for).cloned().map(Source::Here);
             here.or_else(|| {
                 let (flight, place) = slot.under_way()?;
                 Some(Source::Flight { flight, place, patience: WAIT_FOR_OTHERS })
@@ -185,7 +193,7 @@ where
     fn slot<'a>(&self, slots: &'a mut Slots<K, V, E>, key: &K) -> Option<&'a mut Slot<V, E>> {
         if !slots.contains_key(key) && slots.len() >= self.at_most {
             let now = Moment::now();
-            slots.retain(|_, slot| slot.recent(now).is_some() || slot.under_way().is_some());
+            slots.retain(|_, slot| slot.recent(now, self.good_for).is_some() || slot.under_way().is_some());
             if slots.len() >= self.at_most {
                 return None;
             }

@@ -2,8 +2,7 @@
 //! else Redis' copy, else the table. One process fills what Redis misses, and the others wait for it, for a bounded time. With
 //! Redis away the table is read at a bounded rate, and who comes above that is told to come again.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use shared::causes::chain;
@@ -13,19 +12,19 @@ use shared::dynamodb::events::EventSummary;
 use shared::redis::list::{ListCopy, Page};
 use shared::redis::{Redis, RedisError};
 
+use tokio::time::Instant;
+
 use crate::App;
-use crate::copies::{Copies, Missed, WAIT_FOR_OTHERS};
+use crate::budget::Budget;
+use crate::copies::{Copies, LOOK_EVERY, Missed, WAIT_FOR_OTHERS};
 use crate::moment::Moment;
 use crate::seat_map::Freshness;
 
 /// Pages this process keeps.
 const MAX_PAGES: usize = 200;
-/// How often somebody who waits for another process' read looks.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Reads of the table a second that a process makes without Redis. A page is a few read units, all of one partition, which has
 /// 3,000 a second: for some hundred environments.
 const READS_WITHOUT_REDIS: u32 = 2;
-const SECOND: Duration = Duration::from_secs(1);
 
 /// A page.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,29 +59,13 @@ type Key = (i32, Option<EventId>);
 pub struct EventsList {
     pages: Copies<Key, Arc<Listed>, Unlisted>,
     copy: ListCopy,
-    without_redis: Arc<Mutex<Budget>>,
-}
-
-/// Reads within the second that began then.
-struct Budget {
-    began: Moment,
-    reads: u32,
-}
-
-impl Budget {
-    fn allows(&mut self, now: Moment) -> bool {
-        if self.began.age_at(now) >= SECOND {
-            *self = Self { began: now, reads: 0 };
-        }
-        self.reads += 1;
-        self.reads <= READS_WITHOUT_REDIS
-    }
+    without_redis: Arc<Budget>,
 }
 
 impl EventsList {
     /// Nothing read yet.
     pub fn new(redis: Redis) -> Self {
-        let without_redis = Arc::new(Mutex::new(Budget { began: Moment::now(), reads: 0 }));
+        let without_redis = Arc::new(Budget::new(READS_WITHOUT_REDIS));
         Self { pages: Copies::new(MAX_PAGES), copy: ListCopy::new(redis), without_redis }
     }
 
@@ -152,7 +135,7 @@ impl EventsList {
         after: Option<&EventId>,
         why: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Result<Arc<Listed>, Unlisted> {
-        if !self.without_redis.lock().unwrap_or_else(PoisonError::into_inner).allows(Moment::now()) {
+        if !self.without_redis.allows(1, Instant::now()) {
             return Err(Unlisted::TooMany(why.into()));
         }
         let (events, next) = app.events.list(limit, after).await?;
@@ -169,20 +152,5 @@ impl EventsList {
         if let Err(error) = kept {
             tracing::debug!(error = chain(&error), "redis has no copy of a page of the list");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn without_redis_the_table_is_asked_so_often_a_second_and_no_more() {
-        let now = Moment::now();
-        let mut budget = Budget { began: now, reads: 0 };
-        let allowed = (0..100).filter(|_| budget.allows(now)).count();
-        assert_eq!(allowed, READS_WITHOUT_REDIS as usize);
-        let next = Budget { began: now.earlier_by(SECOND), reads: 100 }.allows(now);
-        assert!(next);
     }
 }

@@ -77,10 +77,11 @@ impl Halls {
             Freshness::Recent => seat_map::Freshness::Recent,
             Freshness::NewerThan(_) => seat_map::Freshness::Now,
         };
-        let read = seat_map::seat_map(app, &event.id, Some(section.as_str()), needed).await;
+        let read = seat_map::in_redis(app, &event.id, Some(section.as_str()), needed).await;
         let map = Arc::new(read.map_err(|refusal| match refusal {
             seat_map::Refusal::EventNotFound => Refusal::EventNotFound,
             seat_map::Refusal::SectionNotFound | seat_map::Refusal::SectionRequired => Refusal::SectionNotFound,
+            seat_map::Refusal::NoAnswer(error) => Refusal::unavailable(None, error),
             seat_map::Refusal::Unavailable(source) => Refusal::unavailable(None, source),
         })?);
         let now = Instant::now();

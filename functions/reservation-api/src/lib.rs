@@ -11,6 +11,7 @@ mod best_split;
 #[cfg(test)]
 mod best_tests;
 mod block;
+mod budget;
 mod caller;
 mod cancel;
 mod catalogue;
@@ -45,6 +46,7 @@ mod viewed;
 mod views;
 mod wait;
 mod warm;
+mod without_redis;
 
 use std::sync::{Arc, OnceLock};
 
@@ -63,6 +65,7 @@ use shared::redis::bell::Bells;
 use shared::redis::blocking::Blocking;
 use shared::redis::claims::Claims;
 use shared::redis::loading::Loading;
+use shared::redis::published::PublishedCopies;
 use shared::redis::records::Records;
 use shared::redis::seat_map::SeatMaps;
 use shared::redis::truth::Truths;
@@ -82,6 +85,7 @@ use seat_map::SeenSections;
 use wait::Waiters;
 pub use wait::{MAX_WAITERS, Polling};
 use warm::Warmer;
+use without_redis::WithoutRedis;
 
 /// Answers one invocation: the router's answer, whole, as the runtime takes it.
 ///
@@ -115,6 +119,7 @@ pub struct App {
     events_list: EventsList,
     halls: Halls,
     seen_sections: SeenSections,
+    without_redis: WithoutRedis,
     warmer: Warmer,
     waiters: Waiters,
     crowd: Crowd,
@@ -151,10 +156,11 @@ impl App {
             view_counts: ViewCounts::new(table),
             loading: Loading::new(redis.clone()),
             blocking: Blocking::new(redis.clone()),
-            catalogue: Catalogue::new(events.clone()),
+            catalogue: Catalogue::new(events.clone(), PublishedCopies::new(redis.clone())),
             events_list: EventsList::new(redis.clone()),
             halls: Halls::new(),
             seen_sections: Copies::new(seat_map::MAX_COPIES),
+            without_redis: WithoutRedis::new(),
             warmer: Warmer::new(redis.clone(), repository.clone(), events.clone()),
             waiters: Waiters::new(Bells::new(redis.clone()), Records::new(redis.clone())),
             crowd: Crowd::of(MAX_AT_ONCE),

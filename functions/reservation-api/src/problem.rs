@@ -291,6 +291,7 @@ impl From<seat_map::Refusal> for Problem {
             seat_map::Refusal::EventNotFound => Self::EventNotFound,
             seat_map::Refusal::SectionNotFound => Self::SectionNotFound,
             seat_map::Refusal::SectionRequired => Self::SectionRequired,
+            seat_map::Refusal::NoAnswer(error) => Self::Unavailable(error.into()),
             seat_map::Refusal::Unavailable(source) => Self::Unavailable(source),
         }
     }

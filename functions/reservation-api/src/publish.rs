@@ -86,7 +86,7 @@ pub async fn publish(
                     tracing::warn!(event_id = %id, error, "redis was not told of a publication; the next claim brings it");
                 }
                 if let Err(error) = app.events_list.changed().await {
-                    let error = &error as &dyn std::error::Error;
+                    let error = chain(&error);
                     tracing::warn!(event_id = %id, error, "the list of events is shown as it was, for half a minute at most");
                 }
                 app.catalogue.insert(Arc::clone(&event)).await;

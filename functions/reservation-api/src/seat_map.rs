@@ -2,18 +2,20 @@
 //! because Redis was lost.
 //!
 //! Whoever looks gets a copy of this process, at most a second old ([`Copies`]); who asks past caches, and whoever is about
-//! to claim, reads Redis.
+//! to claim, reads Redis. While Redis is away, who looks is shown what the table has ([`without_redis`]).
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use shared::domain::event::{Event, Section, Version};
 use shared::domain::ids::{EventId, Label};
+use shared::redis::RedisError;
 use shared::redis::seat_map::{Counts, Look, Read, SECTIONS_PER_READ, SectionState};
+use tokio::time::Instant;
 
-use crate::App;
 use crate::copies::{Copies, Copy, Missed};
 use crate::moment::Moment;
+use crate::{App, without_redis};
 
 /// Seats of an event above which one section at a time is shown: what one answer of a Lambda carries well.
 pub const MAX_SEATS_PER_MAP: u32 = 20_000;
@@ -31,6 +33,8 @@ pub enum Refusal {
     SectionNotFound,
     #[error("the event is too large for one map")]
     SectionRequired,
+    #[error("redis gives no answer")]
+    NoAnswer(#[source] Arc<RedisError>),
     #[error("not now")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -65,6 +69,11 @@ pub struct Drawn {
 }
 
 impl Seen {
+    /// A section as it was seen when that publication was known.
+    pub fn new(version: Version, state: SectionState) -> Self {
+        Self { version, state, drawn: OnceLock::new() }
+    }
+
     /// What this section, as one publication or another lays it out, makes of it.
     pub fn drawn(&self, section: &Section) -> Arc<Drawn> {
         let draw = || {
@@ -89,6 +98,13 @@ pub struct SeatMap {
 }
 
 impl SeatMap {
+    /// The sections at these places of the event, as they were seen.
+    pub fn new(event: Arc<Event>, places: Vec<usize>, seen: Vec<Copy<Seen>>) -> Self {
+        let now = Moment::now();
+        let age = seen.iter().map(|seen| seen.at.age_at(now)).max().unwrap_or_default();
+        Self { event, age, sections: places.into_iter().zip(seen).collect() }
+    }
+
     /// The sections as they were seen.
     pub fn sections(&self) -> impl Iterator<Item = (&Section, &Seen)> {
         self.sections.iter().filter_map(|(at, seen)| Some((self.event.sections.get(*at)?, seen.value.as_ref())))
@@ -97,7 +113,7 @@ impl SeatMap {
 
 /// The state of every section, however many seats they have: for counts.
 pub async fn all_sections(app: &App, id: &EventId, freshness: Freshness) -> Result<SeatMap, Refusal> {
-    read(app, id, None, freshness).await
+    shown(app, id, None, freshness).await
 }
 
 /// The seat map of an event, or of one section of it.
@@ -110,7 +126,23 @@ pub async fn seat_map(
     if section.is_none() && event(app, id).await?.capacity() > MAX_SEATS_PER_MAP {
         return Err(Refusal::SectionRequired);
     }
-    read(app, id, section, freshness).await
+    shown(app, id, section, freshness).await
+}
+
+/// For who only looks: what Redis says, or in its stead the table.
+async fn shown(app: &App, id: &EventId, section: Option<&str>, freshness: Freshness) -> Result<SeatMap, Refusal> {
+    if app.without_redis.asks_redis(Instant::now()) {
+        match in_redis(app, id, section, freshness).await {
+            Err(Refusal::NoAnswer(error)) if without_redis::begins(app, &error) => {}
+            Ok(map) => {
+                app.without_redis.has_answered();
+                return Ok(map);
+            }
+            refused => return refused,
+        }
+    }
+    // Boxed: rarely needed, and large.
+    Box::pin(async move { without_redis::sections(app, &event(app, id).await?, section).await }).await
 }
 
 /// The publication of that version, which is the one that stands: of those before it nothing is kept.
@@ -128,20 +160,27 @@ async fn event(app: &App, id: &EventId) -> Result<Arc<Event>, Refusal> {
     app.catalogue.look(id).await.map_err(unavailable)?.ok_or(Refusal::EventNotFound)
 }
 
-async fn read(app: &App, id: &EventId, section: Option<&str>, freshness: Freshness) -> Result<SeatMap, Refusal> {
+/// The places of an event's sections, or of the one of that name.
+pub fn in_event(event: &Event, section: Option<&str>) -> Result<Vec<usize>, Refusal> {
+    let is_asked = |of: &Section| section.is_none_or(|name| of.id.as_str() == name);
+    let places: Vec<usize> = (0..event.sections.len()).filter(|at| is_asked(&event.sections[*at])).collect();
+    if places.is_empty() { Err(Refusal::SectionNotFound) } else { Ok(places) }
+}
+
+/// What Redis says of an event's sections, or of one.
+pub async fn in_redis(
+    app: &App,
+    id: &EventId,
+    section: Option<&str>,
+    freshness: Freshness,
+) -> Result<SeatMap, Refusal> {
     let mut event = event(app, id).await?;
     for _ in 0..MAX_ROUNDS {
-        let is_asked = |of: &Section| section.is_none_or(|name| of.id.as_str() == name);
-        let asked: Vec<usize> = (0..event.sections.len()).filter(|at| is_asked(&event.sections[*at])).collect();
-        if asked.is_empty() {
-            return Err(Refusal::SectionNotFound);
-        }
+        let asked = in_event(&event, section)?;
         let seen = see(app, &event, &asked, freshness).await?;
         let known = seen.iter().map(|seen| seen.value.version).max().unwrap_or(0);
         if known <= event.version {
-            let now = Moment::now();
-            let age = seen.iter().map(|seen| seen.at.age_at(now)).max().unwrap_or_default();
-            return Ok(SeatMap { age, sections: asked.into_iter().zip(seen).collect(), event });
+            return Ok(SeatMap::new(event, asked, seen));
         }
         let newer = app.catalogue.newer_than(&event).await.map_err(unavailable)?;
         event = newer.ok_or(Refusal::EventNotFound)?;
@@ -167,7 +206,10 @@ async fn see(
             let copies = app.seen_sections.get(&keys, SECTIONS_PER_READ, read).await;
             return copies.map_err(|missed| match missed {
                 Missed::TooLate => Refusal::Unavailable("others' read of the sections was not done in time".into()),
-                Missed::Failed(refusal) => unavailable(refusal),
+                Missed::Failed(refusal) => match &*refusal {
+                    Refusal::NoAnswer(error) => Refusal::NoAnswer(Arc::clone(error)),
+                    _ => unavailable(refusal),
+                },
             });
         }
         Freshness::Asked => Look::Paced,
@@ -186,12 +228,15 @@ async fn look(app: &App, event: &Event, keys: &[(EventId, Label)], look: Look) -
     let sections: Vec<&Section> = keys.iter().filter_map(|(_, label)| event.section(label.as_str())).collect();
     for _ in 0..MAX_ROUNDS {
         let asked = Moment::now();
-        let Read { version, age, sections: states } =
-            app.seat_maps.look(event, &sections, look).await.map_err(unavailable)?;
+        let read = app.seat_maps.look(event, &sections, look).await;
+        let Read { version, age, sections: states } = read.map_err(|error| match error {
+            RedisError::TimedOut | RedisError::Unavailable(_) => Refusal::NoAnswer(Arc::new(error)),
+            error => unavailable(error),
+        })?;
         let cold: Vec<String> =
             sections.iter().zip(&states).filter(|(_, state)| state.is_none()).map(|(s, _)| s.id.to_string()).collect();
         if cold.is_empty() {
-            let seen = states.into_iter().flatten().map(|state| Seen { version, state, drawn: OnceLock::new() });
+            let seen = states.into_iter().flatten().map(|state| Seen::new(version, state));
             // What was no older than that when Redis was asked has aged since.
             return Ok((seen.collect(), asked.earlier_by(age)));
         }
@@ -200,6 +245,7 @@ async fn look(app: &App, event: &Event, keys: &[(EventId, Label)], look: Look) -
     Err(Refusal::Unavailable("its sections kept getting lost".into()))
 }
 
-fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Refusal {
+/// Not now.
+pub fn unavailable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Refusal {
     Refusal::Unavailable(error.into())
 }

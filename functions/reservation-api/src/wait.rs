@@ -157,8 +157,11 @@ async fn decided(app: &App, asked: &Reserve, request: Request, now_ms: i64) -> R
             Retry { app, event: &event, id: &id, fingerprint: &fingerprint, now_ms }.answer(row)
         }
         (row, event) => {
-            for error in [row.err().map(Arc::new), event.err()].into_iter().flatten() {
-                still_pending(&id, error.as_ref());
+            if let Err(error) = &row {
+                still_pending(&id, error);
+            }
+            if let Err(error) = &event {
+                still_pending(&id, error);
             }
             Ok(Reserved::Accepted { request, now_ms })
         }
@@ -190,5 +193,6 @@ pub async fn show(
 }
 
 fn still_pending(id: &ReservationId, error: &(dyn std::error::Error + 'static)) {
+    let error = chain(error);
     tracing::warn!(reservation_id = %id, error, "nothing could be read after a wait; it is answered as pending");
 }

@@ -4,29 +4,26 @@
 //! that write is the publication. A publisher that loses the race leaves layouts nobody names, never a mixed event.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
-use flate2::Compression;
 use serde::{Deserialize, Serialize};
 
+use super::publication::{Layouts, Publication, Written, deflated, inflated};
 use super::removing::{Removing, STILL_REMOVING};
 use super::rows::Item;
 use super::{StoreError, Table, keys, store_error};
 use crate::domain::Invalid;
-use crate::domain::document::{EventDocument, RowDocument, SaleState, SaleWindow};
-use crate::domain::event::{Event, Seat, Version};
+use crate::domain::document::{EventDocument, SaleState, SaleWindow};
+use crate::domain::event::{Event, Seat};
 use crate::domain::ids::{EventId, Label, SeatId};
 use crate::domain::layout::Layout;
 
 /// Largest compressed layout of one section, in bytes: an item may have 400 KB in all.
 pub const MAX_LAYOUT_BYTES: usize = 380_000;
-/// Largest layout once inflated, in bytes: 200,000 seats with the longest labels.
-const MAX_INFLATED_BYTES: u64 = 16 * 1024 * 1024;
 /// Layouts kept in the process, in seats: they never change under their key, so age does not matter.
 const CACHED_SEATS: u64 = 1_000_000;
 /// Events one page of the list holds at most.
@@ -82,10 +79,47 @@ impl Events {
     /// # Errors
     /// When the table gives no usable answer.
     pub async fn get(&self, id: &EventId) -> Result<Option<Event>, StoreError> {
-        match self.stored(id).await? {
-            Some((stored, layouts)) => event(id, stored, &layouts).map(Some),
-            None => Ok(None),
+        self.read(id).await?.map(Publication::event).transpose()
+    }
+
+    /// The same as it is written, for who keeps a copy.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn read(&self, id: &EventId) -> Result<Option<Publication>, StoreError> {
+        let Some(item) = self.table.get(keys::event(id), keys::ALONE, true).await? else { return Ok(None) };
+        let written = Written::from_json(attribute(&item, "published")?)?;
+        let layouts = self.read_layouts(id, written.layouts.values()).await?;
+        Ok(Some(Publication { id: id.clone(), written, layouts }))
+    }
+
+    /// The event of which a copy was kept: what was written, and from where layouts come that this process has not. Those
+    /// that are missing there come from the table.
+    ///
+    /// # Errors
+    /// When the copy cannot be read, or the table gives no usable answer.
+    pub async fn from_copy(
+        &self,
+        id: &EventId,
+        json: &str,
+        copied: impl AsyncFnOnce(&[String]) -> Vec<(String, Vec<u8>)>,
+    ) -> Result<Event, StoreError> {
+        let written = Written::from_json(json)?;
+        let known = |name: &String| Some((name.clone(), self.layouts.get(&cache_key(id, name))?));
+        let mut layouts: Layouts = written.layouts_in_use().filter_map(known).collect();
+        let missing: Vec<String> =
+            written.layouts_in_use().filter(|name| !layouts.contains_key(*name)).cloned().collect();
+        if !missing.is_empty() {
+            for (name, bytes) in copied(&missing).await {
+                let layout = Arc::new(inflated(&bytes)?);
+                self.layouts.insert(cache_key(id, &name), Arc::clone(&layout));
+                layouts.insert(name, layout);
+            }
+            let nowhere = missing.iter().filter(|name| !layouts.contains_key(*name));
+            let stored = self.read_layouts(id, nowhere).await?;
+            layouts.extend(stored);
         }
+        written.event(id, &layouts)
     }
 
     /// Publishes a document over `previous` (what [`get`](Self::get) answered; `None` = never published). Seats it leaves
@@ -102,13 +136,13 @@ impl Events {
     ) -> Result<Published, StoreError> {
         let version = previous.map_or(1, |event| event.version + 1);
         let known = match previous {
-            Some(_) => self.stored(id).await?,
+            Some(_) => self.read(id).await?,
             None => None,
         };
-        if known.as_ref().map_or(0, |(stored, _)| stored.version) + 1 != version {
+        if known.as_ref().map_or(0, Publication::version) + 1 != version {
             return Ok(Published::Overtaken);
         }
-        let (known_keys, known_layouts) = known.map(|(stored, layouts)| (stored.layouts, layouts)).unwrap_or_default();
+        let (known_keys, known_layouts) = known.map(|known| (known.written.layouts, known.layouts)).unwrap_or_default();
         let before = |section: &Label| known_keys.get(section).and_then(|key| Some((key, known_layouts.get(key)?)));
         let mut layouts = HashMap::new();
         let mut layout_keys = HashMap::new();
@@ -133,7 +167,7 @@ impl Events {
                 Some((key, _)) => key.clone(),
                 None => {
                     let key = format!("{section}#{version}#{nonce}");
-                    let bytes = deflate(&layout.to_json());
+                    let bytes = deflated(&layout);
                     if bytes.len() > MAX_LAYOUT_BYTES {
                         let reason = format!("is too large to store ({} of {MAX_LAYOUT_BYTES} bytes)", bytes.len());
                         return Ok(Published::Invalid(Invalid::new(format!("sections.{section}"), reason)));
@@ -145,11 +179,11 @@ impl Events {
             layouts.insert(key.clone(), Arc::new(layout));
             layout_keys.insert(section, key);
         }
-        let stored = Stored { version, document: without_rows(document), layouts: layout_keys };
-        if !self.put_event(id, &stored, removing).await? {
+        let written = Written::new(version, document, layout_keys);
+        if !self.put_event(id, &written, removing).await? {
             return Ok(Published::Overtaken);
         }
-        event(id, stored, &layouts).map(|event| Published::Done(Arc::new(event)))
+        written.event(id, &layouts).map(|event| Published::Done(Arc::new(event)))
     }
 
     /// Events in the directory, by id, at most `limit`, and the id after which the next page begins. May lag.
@@ -208,13 +242,6 @@ impl Events {
         Ok((summaries, next))
     }
 
-    async fn stored(&self, id: &EventId) -> Result<Option<(Stored, Layouts)>, StoreError> {
-        let Some(item) = self.table.get(keys::event(id), keys::ALONE, true).await? else { return Ok(None) };
-        let stored: Stored = serde_json::from_str(attribute(&item, "published")?).map_err(StoreError::corrupt)?;
-        let layouts = self.read_layouts(id, stored.layouts.values()).await?;
-        Ok(Some((stored, layouts)))
-    }
-
     async fn read_layouts(&self, id: &EventId, names: impl Iterator<Item = &String>) -> Result<Layouts, StoreError> {
         let mut layouts = HashMap::new();
         let mut missing = Vec::new();
@@ -227,7 +254,9 @@ impl Events {
         // Strong: an event item may be read in the very moment it was published.
         for item in self.table.batch_get(missing).await? {
             let key = attribute(&item, "sk")?.to_owned();
-            let layout = Arc::new(read_layout(&item)?);
+            let layout = item.get("layout").and_then(|value| value.as_b().ok());
+            let layout = layout.ok_or_else(|| StoreError::corrupt("a layout item has no layout"))?;
+            let layout = Arc::new(inflated(layout.as_ref())?);
             self.layouts.insert(cache_key(id, &key), Arc::clone(&layout));
             layouts.insert(key, layout);
         }
@@ -243,10 +272,15 @@ impl Events {
     }
 
     /// Writes event and directory together; `false` = another publication of this version, or a removal, came first.
-    async fn put_event(&self, id: &EventId, stored: &Stored, removing: Option<&Removing>) -> Result<bool, StoreError> {
-        let published = serde_json::to_string(stored).map_err(StoreError::corrupt)?;
+    async fn put_event(
+        &self,
+        id: &EventId,
+        written: &Written,
+        removing: Option<&Removing>,
+    ) -> Result<bool, StoreError> {
+        let published = written.to_json()?;
         let condition = match removing {
-            None if stored.version == 1 => "attribute_not_exists(pk)".to_owned(),
+            None if written.version == 1 => "attribute_not_exists(pk)".to_owned(),
             None => "version = :previous".to_owned(),
             Some(_) => format!("version = :previous AND {STILL_REMOVING}"),
         };
@@ -256,16 +290,16 @@ impl Events {
             .update_expression("SET published = :published, version = :version")
             .condition_expression(condition)
             .expression_attribute_values(":published", AttributeValue::S(published))
-            .expression_attribute_values(":version", AttributeValue::N(stored.version.to_string()));
-        if stored.version > 1 {
-            let previous = AttributeValue::N((stored.version - 1).to_string());
+            .expression_attribute_values(":version", AttributeValue::N(written.version.to_string()));
+        if written.version > 1 {
+            let previous = AttributeValue::N((written.version - 1).to_string());
             update = update.expression_attribute_values(":previous", previous);
         }
         if let Some(removing) = removing {
             update = update.expression_attribute_values(":removing", removing.nonce());
         }
         let mut entry = keys::primary(keys::DIRECTORY, id.as_str());
-        let summary = serde_json::to_string(&summary(id, &stored.document)).map_err(StoreError::corrupt)?;
+        let summary = serde_json::to_string(&summary(id, &written.document)).map_err(StoreError::corrupt)?;
         entry.insert("summary".into(), AttributeValue::S(summary));
         let entry = Put::builder().table_name(&self.table.name).set_item(Some(entry));
         let items = vec![
@@ -278,37 +312,6 @@ impl Events {
             Err(error) => Err(store_error(error)),
         }
     }
-}
-
-type Layouts = HashMap<String, Arc<Layout>>;
-
-/// The event item's content: the document without its rows, and the key of each section's layout.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Stored {
-    version: Version,
-    document: EventDocument,
-    layouts: HashMap<Label, String>,
-}
-
-fn event(id: &EventId, stored: Stored, layouts: &Layouts) -> Result<Event, StoreError> {
-    let mut document = stored.document;
-    let mut by_section = HashMap::new();
-    for section in &mut document.sections {
-        let named = stored.layouts.get(&section.id).and_then(|key| Some((key, layouts.get(key)?)));
-        let (key, layout) = named.ok_or_else(|| StoreError::corrupt(format!("{id}: no layout of {}", section.id)))?;
-        section.rows = layout.rows();
-        let version = key.split('#').nth(1).and_then(|version| version.parse().ok());
-        let version = version.ok_or_else(|| StoreError::corrupt(format!("{id}: layout key {key}")))?;
-        by_section.insert(section.id.clone(), (version, Arc::clone(layout)));
-    }
-    Event::new(id.clone(), stored.version, document, &by_section).map_err(StoreError::corrupt)
-}
-
-fn without_rows(mut document: EventDocument) -> EventDocument {
-    for section in &mut document.sections {
-        section.rows = section.rows.as_ref().map(|_| Vec::<RowDocument>::new());
-    }
-    document
 }
 
 fn summary(id: &EventId, document: &EventDocument) -> EventSummary {
@@ -356,19 +359,4 @@ fn attribute<'a>(item: &'a Item, name: &str) -> Result<&'a str, StoreError> {
         .and_then(|value| value.as_s().ok())
         .map(String::as_str)
         .ok_or_else(|| StoreError::corrupt(format!("an item has no {name}")))
-}
-
-fn read_layout(item: &Item) -> Result<Layout, StoreError> {
-    let blob = item.get("layout").and_then(|value| value.as_b().ok());
-    let blob = blob.ok_or_else(|| StoreError::corrupt("a layout item has no layout"))?;
-    let mut json = Vec::new();
-    let inflated = flate2::read::DeflateDecoder::new(blob.as_ref()).take(MAX_INFLATED_BYTES).read_to_end(&mut json);
-    inflated.map_err(StoreError::corrupt)?;
-    Layout::from_json(&json).map_err(StoreError::corrupt)
-}
-
-fn deflate(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), Compression::default());
-    // Writing into memory cannot fail; an empty result would be refused when it is read.
-    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
 }

@@ -5,13 +5,15 @@
 //! - [`reservations`]: hold, reject. [`changes`]: confirm, extend, end, rebook. [`blocks`]: seats taken off sale.
 //! - [`reads`]: everything read of reservations.
 //! - [`settlement`]: what days have come to, each sale and refund counted once. [`to_settle`]: of what, and on which day.
-//! - [`events`]: publish, read, list. [`job_states`]: what a job remembers between its runs.
+//! - [`events`]: publish, read, list. [`publication`]: what is written of one. [`job_states`]: what a job remembers between
+//!   its runs.
 
 pub mod blocks;
 pub mod changes;
 pub mod events;
 pub mod job_states;
 pub mod keys;
+pub mod publication;
 pub mod reads;
 pub mod removing;
 pub mod reservations;

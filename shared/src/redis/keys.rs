@@ -4,6 +4,9 @@
 //! | key | type | holds |
 //! |---|---|---|
 //! | `t1:{e}:event` | hash | version, state, opens_at, closes_at, limit, lease (ms), since (ms; when Redis last lost the event, 0 = never), `@new` (nonce of a first publication under way) |
+//! | `t1:{e}:published` | hash | version and what is published of it, for half a minute; version 0 = there is no such event |
+//! | `t1:{e}:published:filling` | string | nonce of who reads that from the table; lives two seconds |
+//! | `t1:{e}:layout:<name>` | string | a layout, deflated; lives two minutes after it was last part of a copy |
 //! | `t1:{e}:views` | counter | views not yet written back |
 //! | `t1:{e}:views:on-their-way` | hash | batch and count of views that are being added to the table |
 //! | `t1:{e}:views:stored` | string | how many views the table has |
@@ -36,6 +39,16 @@ fn key(event: &EventId, rest: &str) -> String {
 /// What is known of the event.
 pub fn event(event: &EventId) -> String {
     key(event, "event")
+}
+
+/// An event for whoever reads or fills the copy of it: what is known of it, the copy, and who fills that.
+pub fn copy_of_event(event_id: &EventId) -> [String; 3] {
+    [event(event_id), key(event_id, "published"), key(event_id, "published:filling")]
+}
+
+/// The copy of a layout.
+pub fn copy_of_layout(event: &EventId, name: &str) -> String {
+    key(event, &format!("layout:{name}"))
 }
 
 /// Views not yet written back.
@@ -170,8 +183,11 @@ mod tests {
             customer(&e, &someone),
             lock(&e, "load:A"),
             counted(&e, "A"),
+            copy_of_layout(&e, "A#1#nonce"),
         ];
-        let keys: Vec<String> = keys.into_iter().chain(section_keys(&e, "A")).collect();
+        let [known, copy, filler] = copy_of_event(&e);
+        assert_eq!(known, event(&e));
+        let keys: Vec<String> = keys.into_iter().chain(section_keys(&e, "A")).chain([copy, filler]).collect();
         for key in &keys {
             // Redis hashes what stands between the first `{` and the first `}` after it.
             assert!(key.starts_with("t1:{club-night}:"), "{key}");

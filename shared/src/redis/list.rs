@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Redis, RedisError, Script, keys, millis, script};
 
-/// How long copies live: what a publisher who dies between the stores can cost.
-pub const KEPT_FOR: Duration = Duration::from_secs(30);
+/// How long copies live: what a publisher who dies between the stores can cost, with the little that reading took.
+pub const KEPT_FOR: Duration = Duration::from_secs(25);
 /// How long who misses a page has for filling it before another one may.
 pub const FILLING: Duration = Duration::from_secs(2);
 /// Pages kept at most, of up to 30 KB each.

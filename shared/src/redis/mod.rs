@@ -11,7 +11,7 @@
 //! - [`bell`]: wakes whoever waits for it.
 //! - [`seat_map`]: sections as they are now.
 //! - [`repair`]: seats as they stand here, made what DynamoDB has.
-//! - [`list`]: a copy of the list of events.
+//! - [`list`]: a copy of the list of events. [`published`]: a copy of what is published of one.
 //! - [`loading`]: a publication made known; a cold section's state.
 //! - [`iam`]: who we are, for ElastiCache. `tls`: whom we believe. `troubles`: why there is no connection.
 
@@ -23,6 +23,7 @@ pub mod keys;
 pub mod list;
 pub mod loading;
 pub mod moving;
+pub mod published;
 pub mod records;
 pub mod repair;
 pub mod seat_map;
@@ -232,6 +233,11 @@ impl Redis {
         if let Err(error) = self.pool.quit().await {
             tracing::debug!(%error, "redis connections were gone before they were closed");
         }
+    }
+
+    /// Whether there is a connection.
+    pub fn is_connected(&self) -> bool {
+        self.pool.clients().iter().any(ClientLike::is_connected)
     }
 
     /// One connection more, like those of the pool, not opened yet.

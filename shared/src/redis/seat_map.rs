@@ -10,7 +10,7 @@ use fred::bytes::Bytes;
 use fred::types::Value;
 
 use super::{Redis, RedisError, Script, keys, millis, script};
-use crate::domain::event::{Event, Section, Version};
+use crate::domain::event::{Event, Section, TakenSeat, TakenState, Version};
 
 /// Sections read by one command: so many of a usual size keep one at a few milliseconds where they are counted anew.
 pub const SECTIONS_PER_READ: usize = 8;
@@ -73,6 +73,23 @@ pub struct SectionState {
 }
 
 impl SectionState {
+    /// What these seats, as the table has them, come to at that moment.
+    pub fn of_taken<'a>(seats: impl Iterator<Item = &'a TakenSeat>, now_ms: i64) -> Self {
+        let (mut taken, mut blocked, mut claimed) = (Vec::new(), Vec::new(), Vec::new());
+        for TakenSeat { number, state } in seats {
+            match state {
+                TakenState::Held { expires_at_ms, .. } if *expires_at_ms > now_ms => set(&mut claimed, *number),
+                TakenState::Held { .. } => {}
+                TakenState::Sold { .. } => set(&mut taken, *number),
+                TakenState::Blocked { .. } => {
+                    set(&mut taken, *number);
+                    set(&mut blocked, *number);
+                }
+            }
+        }
+        Self { taken: taken.into(), blocked: blocked.into(), claimed: claimed.into() }
+    }
+
     /// The state of the seat of that number.
     pub fn seat(&self, number: u32) -> Availability {
         match (bit(&self.taken, number), bit(&self.blocked, number)) {
@@ -119,6 +136,14 @@ impl SectionState {
 
 fn bit(bitmap: &[u8], number: u32) -> bool {
     bitmap.get(number as usize / 8).is_some_and(|byte| byte >> (7 - number % 8) & 1 == 1)
+}
+
+fn set(bitmap: &mut Vec<u8>, number: u32) {
+    let byte = number as usize / 8;
+    if bitmap.len() <= byte {
+        bitmap.resize(byte + 1, 0);
+    }
+    bitmap[byte] |= 128 >> (number % 8);
 }
 
 /// Sections read together.
@@ -240,6 +265,22 @@ fn section_state(values: &[Bytes]) -> Option<SectionState> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_table_has_reads_as_what_redis_says() {
+        let seat = |number, state| TakenSeat { number, state };
+        let held = |expires_at_ms| TakenState::Held { owner: "o".into(), expires_at_ms };
+        let seats = [
+            seat(0, held(1_001)),
+            seat(9, held(1_000)),
+            seat(17, TakenState::Sold { owner: "o".into() }),
+            seat(31, TakenState::Blocked { owner: "b".into() }),
+        ];
+        let state = SectionState::of_taken(seats.iter(), 1_000);
+        use Availability::{Blocked, Free, Held, Sold};
+        let is: Vec<Availability> = [0, 1, 9, 17, 31, 32].iter().map(|number| state.seat(*number)).collect();
+        assert_eq!(is, [Held, Free, Free, Sold, Blocked, Free]);
+    }
 
     #[test]
     fn bits_are_read_as_redis_numbers_them() {

@@ -46,7 +46,7 @@ pub(super) async fn list_events(
 pub(super) async fn show_event(State(app): State<App>, event: Named, headers: HeaderMap) -> Answer {
     let id = event_id(event)?;
     let map = seat_map::all_sections(&app, &id, freshness(&headers)).await?;
-    let views = crate::viewed::viewed(&app, &map.event.id).await.map_err(|error| Problem::Unavailable(error.into()))?;
+    let views = crate::viewed::viewed(&app, &map.event.id).await?;
     Ok(json(StatusCode::OK, &views::EventPage::new(&map, views)))
 }
 
