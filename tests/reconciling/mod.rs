@@ -1,6 +1,8 @@
 //! Reconciling: every kind of drift between Redis and the table is found and repaired, nothing that is newer than the look is
-//! overwritten, what is in doubt comes first and survives its runner, and what is long over is dropped.
+//! overwritten, what is in doubt comes first and survives its runner, and what is long over is dropped. [`customers`]: what
+//! they have. [`storm`]: under random damage.
 
+mod customers;
 mod storm;
 
 use std::collections::BTreeMap;
@@ -12,7 +14,7 @@ use local::servers::ServerSet;
 use scheduled_jobs::{Jobs, Reconciled, Report, run_job};
 use serde_json::{Value, json};
 use shared::clock;
-use shared::domain::ids::{EventId, ReservationId};
+use shared::domain::ids::{CustomerId, EventId, ReservationId};
 use shared::redis::{Redis, keys};
 use tokio::time::Instant;
 
@@ -65,6 +67,11 @@ impl Desk {
     fn key(&self, section: &str, part: &str) -> String {
         let at = ["claims", "taken", "blocked", "used", "ends"].iter().position(|name| *name == part).unwrap();
         keys::section_keys(&self.event, section)[at].clone()
+    }
+
+    /// The key of what a customer has.
+    fn entries_of(&self, customer: &str) -> String {
+        keys::customer(&self.event, &CustomerId::parse(customer).unwrap())
     }
 
     async fn status(&self, seat: &str) -> String {

@@ -12,13 +12,15 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::json;
 use shared::domain::event::TakenState;
-use shared::domain::ids::ReservationId;
+use shared::domain::ids::{CustomerId, ReservationId};
+use shared::dynamodb::reads::MAX_PAGE;
 use shared::dynamodb::reservations::Repository;
+use shared::redis::entries::Entry;
 
 use super::Desk;
 use crate::harness::changing::{cancel, confirm};
 use crate::harness::storm::insist_on;
-use crate::harness::{eventually, hall, on_both_sets};
+use crate::harness::{eventually, hall, on_both_sets, redis};
 
 on_both_sets!(whatever_is_damaged_is_right_after_one_turn);
 
@@ -26,6 +28,8 @@ const CUSTOMERS: usize = 12;
 const ROUNDS: usize = 14;
 const SEATS: usize = 40;
 const PLACES: usize = 60;
+/// A reservation that never was.
+const NOBODY: &str = "11111111-1111-5111-8111-111111111111";
 /// How often something is damaged.
 const PACE: Duration = Duration::from_millis(5);
 
@@ -36,13 +40,20 @@ async fn damage(desk: &Desk, random: &mut StdRng) {
     let [claims, taken, blocked, used, ends] =
         ["claims", "taken", "blocked", "used", "ends"].map(|part| desk.key(section, part));
     let bit = if random.random_bool(0.5) { "1" } else { "0" };
-    match random.random_range(0..20) {
+    let customer = desk.entries_of(&format!("customer-{}", random.random_range(0..CUSTOMERS)));
+    let entry: Option<String> = redis::command(&desk.raw, &["HRANDFIELD", &customer]).await;
+    match random.random_range(0..28) {
+        20..23 => desk.redis(&["HDEL", &customer, &entry.unwrap_or_default()]).await,
+        23 => desk.redis(&["DEL", &customer]).await,
+        24..26 => desk.redis(&["HSET", &customer, &entry.unwrap_or_else(|| NOBODY.into()), "0:1:s:A-1-1"]).await,
+        26 => desk.redis(&["HSET", &customer, NOBODY, "0:2:s:A-1-1,A-1-2"]).await,
+        27 => desk.redis(&["HSET", &customer, &entry.unwrap_or_else(|| NOBODY.into()), "rubbish"]).await,
         0..4 => desk.redis(&["HDEL", &claims, &number]).await,
         4..7 => desk.redis(&["SETBIT", &taken, &number, bit]).await,
         7..9 => desk.redis(&["SETBIT", &blocked, &number, bit]).await,
         9..11 if section == "FLOOR" => desk.redis(&["SETBIT", &used, &number, bit]).await,
         11..13 if section == "FLOOR" => desk.redis(&["ZREM", &ends, &number]).await,
-        13..15 => desk.redis(&["HSET", &claims, &number, "9999999999999:11111111-1111-5111-8111-111111111111"]).await,
+        13..15 => desk.redis(&["HSET", &claims, &number, &format!("9999999999999:{NOBODY}")]).await,
         15 => desk.redis(&["DEL", &taken]).await,
         16 => desk.redis(&["DEL", &used, &ends]).await,
         17 => desk.redis(&["DEL", &claims]).await,
@@ -144,6 +155,7 @@ async fn whatever_is_damaged_is_right_after_one_turn(set: ServerSet) {
             assert_eq!(map["sections"][at][status], json!(count), "{label} {status}, seed {seed}");
         }
     }
+    everybody_has_what_is_his(&desk, seed).await;
     everything_free_is_sold(&desk, &stored, seed).await;
     Arc::into_inner(desk).unwrap().office.close().await;
 }
@@ -165,6 +177,25 @@ async fn stored(desk: &Desk) -> BTreeMap<String, &'static str> {
         }
     }
     stored
+}
+
+/// What counts for each customer in Redis is what the table says he has, and nothing else.
+async fn everybody_has_what_is_his(desk: &Desk, seed: u64) {
+    let repository = Repository::new(desk.office.table().await);
+    for n in 0..CUSTOMERS {
+        let customer = format!("customer-{n}");
+        let id = CustomerId::parse(&customer).unwrap();
+        let rows = repository.of_customer(&id, MAX_PAGE, None).await.unwrap().rows;
+        let truths = rows.iter().map(|row| (row.reservation_id.uuid().to_owned(), row.truth(&[]).entry()));
+        let has: BTreeMap<String, String> = truths.filter(|(_, entry)| !entry.is_empty()).collect();
+        let now_ms = shared::clock::wall_ms();
+        let entries: BTreeMap<String, String> =
+            redis::command(&desk.raw, &["HGETALL", &desk.entries_of(&customer)]).await;
+        let counts = entries.into_iter().filter(|(uuid, text)| {
+            uuid != "@rate" && Entry::parse(text).is_none_or(|entry| entry.until_ms == 0 || entry.until_ms > now_ms)
+        });
+        assert_eq!(counts.collect::<BTreeMap<_, _>>(), has, "{customer}, seed {seed}");
+    }
 }
 
 /// Every seat and place that is free can be had, and then nothing is left.

@@ -29,6 +29,7 @@ use shared::dynamodb::view_counts::ViewCounts;
 use shared::dynamodb::{StoreError, Table};
 use shared::lock::Lock;
 use shared::redis::Redis;
+use shared::redis::entries::Entries;
 use shared::redis::moving::Moving;
 use shared::redis::repair::Repairs;
 use shared::redis::truth::Truths;
@@ -37,8 +38,8 @@ use tokio::time::Instant;
 
 pub use expire::Expired;
 pub use heal::Healed;
-use reconcile::PARTITIONS_A_RUN;
 pub use reconcile::Reconciled;
+use reconcile::{PAGES_A_RUN, PARTITIONS_A_RUN};
 use redrive::order::Order;
 use redrive::report::Redriven;
 use redrive::{Redrive, RedriveError};
@@ -129,6 +130,9 @@ pub struct Jobs {
     repairs: Repairs,
     reconciling: JobStates,
     partitions_a_run: u32,
+    entries: Entries,
+    reconciling_customers: JobStates,
+    pages_a_run: u32,
     views: Views,
     view_counts: ViewCounts,
     settlements: Settlements,
@@ -160,6 +164,9 @@ impl Jobs {
             repairs: Repairs::new(redis.clone()),
             reconciling: JobStates::new(table.clone(), "reconcile"),
             partitions_a_run: PARTITIONS_A_RUN,
+            entries: Entries::new(redis.clone()),
+            reconciling_customers: JobStates::new(table.clone(), "reconcile_customers"),
+            pages_a_run: PAGES_A_RUN,
             views: Views::new(redis.clone()),
             view_counts: ViewCounts::new(table.clone()),
             settlements: Settlements::new(table.clone()),
@@ -174,6 +181,13 @@ impl Jobs {
     #[must_use]
     pub fn comparing(mut self, partitions: u32) -> Self {
         self.partitions_a_run = partitions;
+        self
+    }
+
+    /// The same with another number of pages of reservations that one run goes through. For tests.
+    #[must_use]
+    pub fn paging(mut self, pages: u32) -> Self {
+        self.pages_a_run = pages;
         self
     }
 }

@@ -44,6 +44,15 @@ impl Repository {
         item.map(ReservationRow::from_item).transpose()
     }
 
+    /// The rows of these reservations: those there are. Strongly consistent.
+    ///
+    /// # Errors
+    /// When the table gives no usable answer.
+    pub async fn get_all(&self, ids: Vec<ReservationId>) -> Result<Vec<ReservationRow>, StoreError> {
+        let keys = ids.iter().map(|id| keys::primary(keys::reservation(id), keys::ALONE)).collect();
+        self.table.batch_get(keys).await?.into_iter().map(ReservationRow::from_item).collect()
+    }
+
     /// A customer's reservations, newest first, at most `limit` of them. Lags by the index.
     ///
     /// # Errors

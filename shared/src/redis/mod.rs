@@ -10,7 +10,7 @@
 //! - [`blocking`]: seats on their way off sale.
 //! - [`bell`]: wakes whoever waits for it.
 //! - [`seat_map`]: sections as they are now.
-//! - [`repair`]: seats as they stand here, made what DynamoDB has.
+//! - [`repair`]: seats as they stand here, made what DynamoDB has. [`entries`]: the same for what customers have.
 //! - [`list`]: a copy of the list of events. [`published`]: a copy of what is published of one.
 //! - [`loading`]: a publication made known; a cold section's state.
 //! - [`iam`]: who we are, for ElastiCache. `tls`: whom we believe. `troubles`: why there is no connection.
@@ -18,6 +18,7 @@
 pub mod bell;
 pub mod blocking;
 pub mod claims;
+pub mod entries;
 pub mod iam;
 pub mod keys;
 pub mod list;

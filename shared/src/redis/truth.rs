@@ -52,8 +52,9 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// The seats that count for the customer, until when (ms since the epoch; 0 = for good), and as what.
-    fn entry(&self) -> String {
+    /// What stands for the customer under this reservation: the seats that count for him, until when (ms since the epoch; 0 = for
+    /// good), and as what; empty = nothing.
+    pub fn entry(&self) -> String {
         let (until_ms, kind) = match self.told.status() {
             Status::Held => (self.ends_at_ms, 'h'),
             Status::Confirmed => (0, 's'),

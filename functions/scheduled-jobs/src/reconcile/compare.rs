@@ -1,13 +1,16 @@
-//! One seat as Redis has it beside the same seat as DynamoDB has it: what is wrong, and what it has to be. Pure.
+//! One seat as Redis has it beside the same seat as DynamoDB has it, and one customer's entry beside its reservation: what is
+//! wrong, and what it has to be. Pure.
 //!
 //! DynamoDB was read after Redis, so where the two differ Redis is behind, has lost something, or runs ahead by a claim that
 //! nobody has decided yet. A live claim is somebody's until it is decided or ends, and is never taken away here.
 
 use shared::domain::event::TakenState;
+use shared::dynamodb::rows::ReservationRow;
+use shared::redis::entries::Entry;
 use shared::redis::records::GRACE_MS;
 use shared::redis::repair::{FARTHEST_END_MS, Seen, Wanted};
 
-/// What was wrong with a seat.
+/// What was wrong with a seat or an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Drift {
     /// Sold, and offered.
@@ -24,6 +27,12 @@ pub enum Drift {
     Orphan,
     /// A place that would not be drawn, or would be drawn twice.
     Places,
+    /// A customer has it, and it is not counted for him.
+    EntryMissing,
+    /// A customer has it no more, or never had it, and it is counted for him.
+    EntryOfNobody,
+    /// It is counted for a customer as something else than it is.
+    EntryWrong,
 }
 
 impl Drift {
@@ -37,6 +46,9 @@ impl Drift {
             Self::WrongEnd => "wrong-end",
             Self::Orphan => "orphan",
             Self::Places => "places",
+            Self::EntryMissing => "entry-missing",
+            Self::EntryOfNobody => "entry-of-nobody",
+            Self::EntryWrong => "entry-wrong",
         }
     }
 }
@@ -125,8 +137,41 @@ fn is_drawable_after(seen: &Seen, end: i64) -> bool {
     seen.used && seen.ends_at_ms == Some(end)
 }
 
+/// Compares what stands for a customer under a reservation (empty = nothing) with his reservation as it is stored: what has to
+/// stand there (empty = nothing), and what was wrong; `None` = it is right, or will be by itself.
+pub fn compare_entry(seen: &str, row: Option<&ReservationRow>, now_ms: i64) -> Option<(String, Option<Drift>)> {
+    let is_over = |until_ms: i64| until_ms != 0 && until_ms <= now_ms;
+    let stored = row.map(|row| row.truth(&[]).entry()).unwrap_or_default();
+    let is_wanted = Entry::parse(&stored).is_some_and(|entry| !is_over(entry.until_ms));
+    let wanted = if is_wanted { stored } else { String::new() };
+    if seen == wanted {
+        return None;
+    }
+    match Entry::parse(seen) {
+        None if !seen.is_empty() => Some((wanted, Some(Drift::EntryWrong))),
+        // The next claim clears away what is over.
+        None => Some((wanted, Some(Drift::EntryMissing))),
+        Some(entry) if is_over(entry.until_ms) => is_wanted.then_some((wanted, Some(Drift::EntryMissing))),
+        // Claimed, and not decided yet.
+        Some(Entry { kind: 'c', until_ms, .. })
+            if row.is_none() && until_ms != 0 && until_ms <= now_ms + FARTHEST_END_MS =>
+        {
+            None
+        }
+        Some(_) if !is_wanted => Some((wanted, Some(Drift::EntryOfNobody))),
+        Some(entry) => {
+            let is_behind = Entry::parse(&wanted)
+                .is_some_and(|wanted| entry.seats == wanted.seats && entry.kind < wanted.kind && entry.until_ms != 0);
+            // A truth that is on its way, or was lost: it counts as many seats as it should.
+            Some((wanted, if is_behind { None } else { Some(Drift::EntryWrong) }))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use shared::message::Request;
+
     use super::*;
 
     const NOW: i64 = 1_760_000_000_000;
@@ -218,5 +263,64 @@ mod tests {
         let undrawn = Seen { taken: true, ..Seen::default() };
         assert_eq!(wrong(is(&undrawn, Some(&sold))).1, Some(Drift::Places), "it would be drawn again");
         assert_eq!(is(&place(true, None, undrawn), Some(&sold)), Verdict::Right);
+    }
+
+    fn row(expires_at_ms: i64) -> ReservationRow {
+        let message = format!(
+            r#"{{"version":1,"reservation_id":"e.2c5ea4c0-4067-51f9-8f6d-2b7a4f3f7c11","customer":"alice",
+            "fingerprint":"f","layout_version":1,"seats":[{{"id":"A-1-1","number":0}},{{"id":"A-1-2","number":1}}],
+            "amount_cents":2,"currency":"EUR","opens_at_ms":0,"closes_at_ms":{NOW},"held_at_ms":{NOW},
+            "expires_at_ms":{expires_at_ms}}}"#
+        );
+        ReservationRow::held(&Request::from_value(message.as_bytes()).unwrap(), None)
+    }
+
+    #[test]
+    fn an_entry_is_what_its_reservation_is() {
+        let end = NOW + 60_000;
+        let (held, over, seats) = (row(end), row(NOW), "A-1-1,A-1-2");
+        let (sold, gone) = (held.confirmed(None, "UTC", NOW), held.expired(NOW));
+        let [claim, hold, sale] =
+            [format!("{end}:2:c:{seats}"), format!("{end}:2:h:{seats}"), format!("0:2:s:{seats}")];
+        let is = |seen: &str, row: &ReservationRow| compare_entry(seen, Some(row), NOW);
+        for (seen, row) in [(hold.as_str(), &held), (&sale, &sold), ("", &gone), ("", &over)] {
+            assert_eq!(is(seen, row), None, "{seen}");
+        }
+        let past = format!("{NOW}:2:h:{seats}");
+        assert_eq!(
+            (is(&past, &over), is(&past, &gone)),
+            (None, None),
+            "what is over is cleared away by the next claim"
+        );
+        for (seen, row, wanted, drift) in [
+            ("", &held, &hold, Some(Drift::EntryMissing)),
+            (&past, &held, &hold, Some(Drift::EntryMissing)),
+            ("", &sold, &sale, Some(Drift::EntryMissing)),
+            (&claim, &held, &hold, None),
+            (&claim, &sold, &sale, None),
+            (&hold, &sold, &sale, None),
+            (&sale, &held, &hold, Some(Drift::EntryWrong)),
+            (&format!("{}:2:h:{seats}", end + 1), &held, &hold, Some(Drift::EntryWrong)),
+            (&format!("{end}:1:h:A-1-1"), &sold, &sale, Some(Drift::EntryWrong)),
+            ("rubbish", &held, &hold, Some(Drift::EntryWrong)),
+            ("rubbish", &gone, &String::new(), Some(Drift::EntryWrong)),
+            (&hold, &gone, &String::new(), Some(Drift::EntryOfNobody)),
+            (&hold, &over, &String::new(), Some(Drift::EntryOfNobody)),
+            (&sale, &gone, &String::new(), Some(Drift::EntryOfNobody)),
+        ] {
+            assert_eq!(is(seen, row), Some((wanted.clone(), drift)), "{seen}");
+        }
+    }
+
+    #[test]
+    fn an_entry_without_a_reservation_is_a_claim_or_nobodys() {
+        let is = |seen: &str| compare_entry(seen, None, NOW).map(|(wanted, drift)| (wanted, drift.unwrap()));
+        let claim = |end: i64| format!("{end}:1:c:A-1-1");
+        assert_eq!((is(""), is(&claim(NOW)), is(&claim(NOW + FARTHEST_END_MS))), (None, None, None));
+        let nobodys = Some((String::new(), Drift::EntryOfNobody));
+        for seen in [claim(NOW + FARTHEST_END_MS + 1), claim(0), format!("{}:1:h:A", NOW + 1), "0:1:s:A".into()] {
+            assert_eq!(is(&seen), nobodys, "{seen}");
+        }
+        assert_eq!(is("rubbish"), Some((String::new(), Drift::EntryWrong)));
     }
 }

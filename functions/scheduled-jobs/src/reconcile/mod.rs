@@ -1,9 +1,11 @@
-//! The job that reconciles: what Redis says of seats is compared with what DynamoDB has, while they are being sold, and
-//! repaired where it still stands as it was seen before. Sections in doubt come first, in every run; all others in turn.
+//! The job that reconciles: what Redis says of seats and of customers is compared with what DynamoDB has, while it is being
+//! sold, and repaired where it still stands as it was seen before. Sections in doubt come first, in every run; all others
+//! in turn, and then what customers have (`customers`).
 //!
 //! One runner at a time, by the lock, which saves double work. Two at once would do no harm: every repair compares and sets.
 
 mod compare;
+mod customers;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -26,6 +28,7 @@ use crate::Jobs;
 use crate::alone::{Stopped, alone};
 use crate::directory::Directory;
 use compare::{Drift, Verdict, compare};
+pub use customers::PAGES_A_RUN;
 
 /// The job's name, under which it keeps how far it has come.
 const JOB: &str = "reconcile";
@@ -34,7 +37,7 @@ const JOB: &str = "reconcile";
 pub const PARTITIONS_A_RUN: u32 = 400;
 /// Partitions of a section compared at the same time.
 const PARTITIONS_AT_ONCE: usize = 8;
-/// Times a partition is compared until nothing is repaired any more.
+/// Times a partition, or a group of entries, is compared until nothing is repaired any more.
 const ROUNDS: usize = 4;
 /// How long what Redis has of an event outlives it, in ms.
 const KEPT_FOR_MS: i64 = 7 * 24 * 3_600 * 1_000;
@@ -46,9 +49,11 @@ pub struct Reconciled {
     pub in_doubt: usize,
     /// Sections compared in turn.
     pub in_turn: usize,
-    /// Seats that were wrong in Redis and are right now, by what was wrong.
+    /// Reservations whose customers' entries were compared in turn.
+    pub reservations: usize,
+    /// Seats and entries that were wrong in Redis and are right now, by what was wrong.
     pub repaired: BTreeMap<&'static str, usize>,
-    /// Sections in which something is disputed, or changed while it was looked at.
+    /// Sections and groups of entries in which something is disputed, or changed while it was looked at.
     pub unsettled: usize,
     /// Events of long ago that Redis has been made to forget.
     pub dropped: usize,
@@ -102,7 +107,8 @@ async fn everything(jobs: &Jobs, deadline: Instant, done: &mut Reconciled) -> Re
             in_doubt(jobs, &event.event_id, deadline, done).await?;
         }
     }
-    in_turn(jobs, now_ms, deadline, done).await
+    in_turn(jobs, now_ms, deadline, done).await?;
+    customers::in_turn(jobs, now_ms, deadline, done).await
 }
 
 fn is_long_over(event: &EventSummary, now_ms: i64) -> bool {
@@ -234,13 +240,17 @@ async fn one_section(
     let mut is_right = true;
     while let Some(partition) = partitions.try_next().await? {
         is_right &= partition.is_right;
-        for drift in partition.repaired {
-            counter!(DRIFT, REASON => drift.as_str()).increment(1);
-            *done.repaired.entry(drift.as_str()).or_default() += 1;
-        }
+        count(&partition.repaired, done);
     }
     done.unsettled += usize::from(!is_right);
     Ok(is_right)
+}
+
+fn count(drifts: &[Drift], done: &mut Reconciled) {
+    for drift in drifts {
+        counter!(DRIFT, REASON => drift.as_str()).increment(1);
+        *done.repaired.entry(drift.as_str()).or_default() += 1;
+    }
 }
 
 struct Partition {

@@ -59,7 +59,7 @@ for i = 1, #entries, 2 do
   local left, right, ids = string.match(entries[i + 1], '^(%d+):(%d+):?%a?:?(.*)$')
   if entries[i] == '@rate' then
     if left == minute then this_minute = tonumber(right) end
-  elseif left == '0' or tonumber(left) > now then
+  elseif left and (left == '0' or tonumber(left) > now) then
     -- Whatever the sale says by now: this id has a row, and the row answers.
     if entries[i] == uuid then return { 'own', tostring(now) } end
     live = live + tonumber(right)
@@ -154,7 +154,7 @@ for id in string.gmatch(json, '"id":"([^"]+)"') do ids[#ids + 1] = id end
 local left = {}
 for i = 1, #entries, 2 do
   local until_ms = string.match(entries[i + 1], '^(%d+)')
-  if entries[i] ~= '@rate' and until_ms ~= '0' and tonumber(until_ms) <= now then left[#left + 1] = entries[i] end
+  if entries[i] ~= '@rate' and until_ms ~= '0' and (not until_ms or tonumber(until_ms) <= now) then left[#left + 1] = entries[i] end
 end
 if #left > 0 then redis.call('HDEL', customer, unpack(left)) end
 local entry = string.format('%d:%d:c:%s', expires, #seats, table.concat(ids, ','))
