@@ -305,3 +305,15 @@ async fn what_has_run_out_does_not_count_towards_the_limit_and_what_is_sold_does
     scripts.granted(&event, &attempt("over", &["A-1-3"])).await;
     assert_eq!(scripts.claim(&event, &attempt("more", &["A-1-4"])).await, reached);
 }
+
+#[tokio::test]
+async fn an_entry_nobody_can_read_stops_no_claim_and_goes_with_the_next() {
+    let (scripts, event) = Scripts::selling(&hall::small(1, 4)).await;
+    let alices = keys::customer(&event.id, &Attempt::new(&event, "alice", "k", &[]).customer);
+    for rubbish in ["rubbish", "", "1:", ":::"] {
+        scripts.command::<i64>(&["HSET", &alices, rubbish, rubbish]).await;
+    }
+    scripts.granted(&event, &Attempt::new(&event, "alice", "k", &["A-1-1"])).await;
+    // Left are the claim and the rate.
+    assert_eq!(scripts.command::<i64>(&["HLEN", &alices]).await, 2);
+}
