@@ -103,7 +103,7 @@ async fn whatever_is_wrong_with_an_entry_is_repaired_and_told(set: ServerSet) {
         let without_rate: BTreeMap<&str, &str> = now.into_iter().filter(|(uuid, _)| *uuid != "@rate").collect();
         assert_eq!(without_rate, BTreeMap::from([(held_id, of_held.as_str()), (sold_id, &of_sold)]), "{words:?}");
     }
-    assert_eq!(desk.reconcile().await.reservations, 3);
+    assert_eq!(desk.reconcile().await.entries_in_turn, 3);
     desk.office.close().await;
 }
 
@@ -215,7 +215,7 @@ async fn entries_are_compared_a_bounded_part_a_run(set: ServerSet) {
     let run = async || {
         let payload = json!({ "job": "reconcile" });
         let done = reconciled(run_job(&jobs, payload, clock::wall_ms(), Instant::now() + PATIENCE).await.unwrap());
-        (done.reservations, done.repaired.values().sum::<usize>())
+        (done.entries_in_turn, done.repaired.values().sum::<usize>())
     };
     let mut turn = Vec::new();
     for _ in 0..4 {

@@ -269,7 +269,7 @@ mod tests {
         let message = format!(
             r#"{{"version":1,"reservation_id":"e.2c5ea4c0-4067-51f9-8f6d-2b7a4f3f7c11","customer":"alice",
             "fingerprint":"f","layout_version":1,"seats":[{{"id":"A-1-1","number":0}},{{"id":"A-1-2","number":1}}],
-            "amount_cents":2,"currency":"EUR","opens_at_ms":0,"closes_at_ms":{NOW},"held_at_ms":{NOW},
+            "amount_cents":2,"currency":"EUR","opens_at_ms":0,"closes_at_ms":{NOW},"held_at_ms":1,
             "expires_at_ms":{expires_at_ms}}}"#
         );
         ReservationRow::held(&Request::from_value(message.as_bytes()).unwrap(), None)

@@ -18,9 +18,9 @@ use crate::Jobs;
 use crate::directory::Directory;
 
 /// Pages of reservations that one run goes through, of up to [`MAX_PAGE`] each: 20,000 a minute, which DynamoDB reads with some
-/// 2,000 units at most.
+/// 2,000 units at most, and twice as many as there are reservations where Redis has lost all of them.
 pub const PAGES_A_RUN: u32 = 200;
-/// Suspects of one run; whoever comes after them is a suspect of a later one.
+/// Suspects at which they are looked at again at once: so many there are only where Redis was lost, and nothing is on its way.
 const MAX_SUSPECTS: usize = 2_000;
 /// Suspects looked at together.
 const TOGETHER: usize = 100;
@@ -46,9 +46,7 @@ struct Turn {
 
 impl Turn {
     fn suspect(&mut self, (customer, uuid): (CustomerId, String), seen: String) {
-        if self.suspects.len() < MAX_SUSPECTS {
-            self.suspects.push(Suspect { customer, uuid, seen });
-        }
+        self.suspects.push(Suspect { customer, uuid, seen });
     }
 }
 
@@ -143,6 +141,9 @@ async fn of_event(
             turn.pages -= 1;
             let page = jobs.repository.of_event(id, *name, before.as_deref(), MAX_PAGE).await?;
             compare_page(jobs, &event, page.rows, turn, done).await?;
+            if turn.suspects.len() >= MAX_SUSPECTS {
+                settle_all(jobs, &event, deadline, turn, done).await?;
+            }
             before = page.next;
             let next = if before.is_some() { shard } else { shard + 1 };
             turn.place = Some(Place::In { event: id.clone(), shard: next, before: before.clone() });
@@ -151,12 +152,22 @@ async fn of_event(
             }
         }
     }
+    settle_all(jobs, &event, deadline, turn, done).await
+}
+
+async fn settle_all(
+    jobs: &Jobs,
+    event: &Event,
+    deadline: Instant,
+    turn: &mut Turn,
+    done: &mut Reconciled,
+) -> Result<(), Halt> {
     let suspects = std::mem::take(&mut turn.suspects);
     for some in suspects.chunks(TOGETHER) {
         if Instant::now() >= deadline {
             return Err(Halt::Deadline);
         }
-        settle(jobs, &event, some, done).await?;
+        settle(jobs, event, some, done).await?;
     }
     Ok(())
 }
@@ -180,7 +191,7 @@ async fn compare_page(
     let customers: Vec<CustomerId> =
         rows.keys().map(|(customer, _)| customer.clone()).collect::<HashSet<_>>().into_iter().collect();
     let Look { now_ms, entries } = jobs.entries.look(&event.id, &customers, end_ms(event)).await?;
-    done.reservations += rows.len();
+    done.entries_in_turn += rows.len();
     let mut elsewhere = Vec::new();
     for (customer, entries) in customers.into_iter().zip(entries) {
         for (uuid, seen) in entries {

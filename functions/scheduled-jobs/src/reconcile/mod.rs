@@ -50,7 +50,7 @@ pub struct Reconciled {
     /// Sections compared in turn.
     pub in_turn: usize,
     /// Reservations whose customers' entries were compared in turn.
-    pub reservations: usize,
+    pub entries_in_turn: usize,
     /// Seats and entries that were wrong in Redis and are right now, by what was wrong.
     pub repaired: BTreeMap<&'static str, usize>,
     /// Sections and groups of entries in which something is disputed, or changed while it was looked at.
