@@ -8,6 +8,7 @@ mod blocks;
 mod capacity;
 mod claims;
 mod crowd;
+mod deaths;
 mod events;
 mod expiry;
 mod harness;

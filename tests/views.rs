@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use local::servers::ServerSet;
 use scheduled_jobs::{Jobs, Report, run_job};
 use serde_json::json;
@@ -14,11 +15,13 @@ use shared::redis::views::Views;
 use shared::redis::{Redis, keys};
 use tokio::time::Instant;
 
+use crate::harness::process::Process;
 use crate::harness::runner::Runner;
 use crate::harness::wire::{Fate, Gate, Wire};
-use crate::harness::{Office, PATIENCE, eventually, hall, on_both_sets, redis};
+use crate::harness::{Office, PATIENCE, all_at_once, eventually, hall, on_both_sets, redis};
 
 on_both_sets!(
+    five_hundred_looks_at_once_are_five_hundred_views,
     views_are_told_whole_before_during_and_after_their_write_back,
     a_request_delayed_past_its_runners_lock_adds_nothing_any_more,
     a_process_frozen_past_its_lease_adds_nothing_when_it_goes_on,
@@ -55,6 +58,31 @@ async fn stored(office: &Office) -> u64 {
 async fn end_the_lease(office: &Office) {
     let redis = redis::connect(&office.system.servers().redis_url()).await;
     redis::command::<i64>(&redis, &["DEL", &keys::job_lock("write_back")]).await;
+}
+
+async fn five_hundred_looks_at_once_are_five_hundred_views(set: ServerSet) {
+    let office = Office::open(set).await;
+    office.sells("seen", &hall::small(1, 2)).await;
+    let quiet = Wire::new(|_, _| Fate::Pass);
+    let processes = join_all((0..4).map(|_| Process::of(&office, &quiet))).await;
+    let looks = (0..500).map(|n| {
+        let process = processes[n % processes.len()].clone();
+        // Who is told to come again has seen nothing.
+        async move {
+            eventually("a page", || async {
+                let answer = process.get("/events/seen", &[]).await;
+                assert!([200, 503].contains(&answer.status));
+                (answer.status == 200).then(|| answer.json()["views"].as_u64().unwrap())
+            })
+            .await
+        }
+    });
+    let told = all_at_once(looks).await;
+    assert_eq!(told.iter().max(), Some(&500), "the last one is told all of them");
+    let jobs = jobs(&office, office.table().await).await;
+    assert_eq!(write_back(&jobs).await["views_written"], json!(500));
+    assert_eq!((stored(&office).await, view(&office).await), (500, 501));
+    office.close().await;
 }
 
 async fn views_are_told_whole_before_during_and_after_their_write_back(set: ServerSet) {

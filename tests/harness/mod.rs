@@ -9,7 +9,7 @@
 //! - [`wire`]: the connection to DynamoDB, told how to fail. [`logs`]: a request log, told how to fail.
 //! - [`runner`]: a job in a process of its own, to be frozen.
 //! - [`persisting`]: the persisting function over stores of the test's own. [`process`]: a process of the API without a socket.
-//! - [`eventually`]: polls a condition with a bound.
+//! - [`eventually`]: polls a condition with a bound. [`dropped_after`]: ends a future wherever it waits.
 
 pub mod changing;
 pub mod functions;
@@ -30,10 +30,14 @@ pub mod table;
 pub mod topic;
 pub mod wire;
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::http::Method;
+use futures_util::FutureExt;
 use local::client::{Answer, ApiClient};
 use local::config::cache_dir;
 use local::servers::{ServerSet, Servers};
@@ -216,4 +220,18 @@ pub async fn all_at_once<T: Send + 'static, F: Future<Output = T> + Send + 'stat
         brought.push(task.await.unwrap());
     }
     brought
+}
+
+/// Polls a future so often, each time that what it waits for has come, and drops it; `None` = it was not done by then.
+pub async fn dropped_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+    let (mut future, mut left) = (pin!(future), polls);
+    poll_fn(|context| {
+        left -= 1;
+        match future.poll_unpin(context) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
 }

@@ -1,12 +1,8 @@
 //! Futures dropped wherever they wait: an acquire, an extension, a release and work under a lock that end in the middle, on one
 //! server or several, leave nothing behind that its lease does not end, and nobody waits for a waiter that is not there.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::join_all;
 use local::servers::Redis as Server;
 use shared::lock::{Lock, Options, Released};
@@ -14,24 +10,10 @@ use shared::redis::Redis;
 use tokio::time::timeout;
 
 use super::{LONG, locks, names, until_gone};
-use crate::harness::{PATIENCE, eventually, redis};
+use crate::harness::{PATIENCE, dropped_after, eventually, redis};
 
 /// A lease that is short enough to wait for.
 const LEASE: Duration = Duration::from_millis(80);
-
-/// Polls a future so often, each time that what it waits for has come, and drops it; `None` = it was not done by then.
-async fn dropped_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
-    let (mut future, mut left) = (pin!(future), polls);
-    poll_fn(|context| {
-        left -= 1;
-        match future.poll_unpin(context) {
-            Poll::Ready(done) => Poll::Ready(Some(done)),
-            Poll::Pending if left == 0 => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
 
 #[tokio::test]
 async fn an_acquire_dropped_at_any_of_its_await_points_leaves_nothing_beyond_its_lease() {
