@@ -45,10 +45,12 @@ impl Site {
         Self { office, raw, event: EventId::parse(event).unwrap(), repository, set }
     }
 
-    /// A process that runs jobs, as one that has just begun.
+    /// A process that runs jobs, as one that has just begun. It compares seats only where they are in doubt: what is not
+    /// is repaired in turn anyway, whoever dies.
     async fn jobs(&self) -> Jobs {
         let config = self.office.system.config();
-        Jobs::new(config, Redis::connect(&config.redis_url, 1).await.unwrap(), self.office.table().await)
+        let redis = Redis::connect(&config.redis_url, 1).await.unwrap();
+        Jobs::new(config, redis, self.office.table().await).comparing(0)
     }
 
     async fn run(&self, job: &str) -> Value {
@@ -169,10 +171,10 @@ async fn a_reconciling_that_dies_anywhere_and_runs_again_has_repaired_everything
         assert_eq!(confirm(&site.office.payments(), &id, "p").await.status, 200);
         let row = site.repository.get(&id).await.unwrap().unwrap();
         let entries = keys::customer(&site.event, &row.customer);
-        // Lost are the mark of the seat, what counts for the customer, and a section is in doubt.
+        // Lost are the mark of the seat, whose section is in doubt, and what counts for the customer.
         redis::command::<i64>(&site.raw, &["SETBIT", &taken, &at.to_string(), "0"]).await;
         redis::command::<i64>(&site.raw, &["HDEL", &entries, id.uuid()]).await;
-        redis::command::<i64>(&site.raw, &["SADD", &keys::dirty(&site.event), "B"]).await;
+        redis::command::<i64>(&site.raw, &["SADD", &keys::dirty(&site.event), "A"]).await;
         (id, entries)
     };
     let check = async |site: &Site, at: usize, (id, entries): (ReservationId, String)| {
