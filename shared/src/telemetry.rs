@@ -34,8 +34,10 @@ pub const REDELIVERED: &str = "Redelivered";
 pub const LATE_REJECTIONS: &str = "LateRejections";
 /// Records that can never be handled ([`REASON`]).
 pub const DEAD_LETTERS: &str = "DeadLetters";
-/// Seats that were wrong in Redis and were repaired, by what was wrong ([`REASON`]).
+/// Seats, and what counts for customers, that were wrong in Redis and were repaired, by what was wrong ([`REASON`]).
 pub const DRIFT: &str = "Drift";
+/// Reservations that a job could not do its work on, and leaves to its next run, by the job ([`REASON`]).
+pub const LEFT_UNDONE: &str = "LeftUndone";
 /// Difference between Redis' clock and the jobs' own, in ms.
 pub const CLOCK_DIFFERENCE_MS: &str = "ClockDifferenceMs";
 
@@ -59,7 +61,7 @@ pub const LOCK_COMMANDS: &str = "LockCommands";
 const LOCK_COUNTERS: [&str; 6] = [LOCK_CONTENDED, LOCK_WAKES, LOCK_RENEWALS, LOCK_LOST, LOCK_LEFT, LOCK_COMMANDS];
 const LOCK_TIMES: [&str; 2] = [LOCK_WAIT_MS, LOCK_HOLD_MS];
 
-const COUNTERS: [&str; 9] = [
+const COUNTERS: [&str; 10] = [
     COLD_STARTS,
     ACCEPTED,
     REFUSED,
@@ -69,6 +71,7 @@ const COUNTERS: [&str; 9] = [
     LATE_REJECTIONS,
     DEAD_LETTERS,
     DRIFT,
+    LEFT_UNDONE,
 ];
 const TIMES: [&str; 4] = [OUTCOME_LATENCY_MS, CONSUMER_LAG_MS, UNDECIDED_MS, CLOCK_DIFFERENCE_MS];
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use local::client::ApiClient;
 use local::servers::ServerSet;
 use scheduled_jobs::{Jobs, run_job};
@@ -25,6 +26,7 @@ on_both_sets!(
     an_entry_that_was_told_anew_after_the_look_stays,
     a_hold_given_up_between_look_and_repair_is_taken_back,
     entries_are_compared_a_bounded_part_a_run,
+    a_row_that_cannot_be_read_keeps_nobody_else_waiting_and_its_entry_stays,
 );
 
 /// An event of which everybody may have three seats.
@@ -56,6 +58,27 @@ impl Desk {
         let redis = Redis::connect(&config.redis_url, 1).await.unwrap();
         (Jobs::new(config, redis, wire.under(&self.office.table().await)), gate)
     }
+}
+
+async fn a_row_that_cannot_be_read_keeps_nobody_else_waiting_and_its_entry_stays(set: ServerSet) {
+    let desk = limited(set, "pill").await;
+    let (alice, bob) = (desk.office.customer("alice"), desk.office.customer("bob"));
+    let (pill, lost) = (desk.holds(&alice, &["A-1-1"]).await, desk.holds(&bob, &["A-1-2"]).await);
+    let table = desk.office.table().await;
+    let (client, name) = table.raw();
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let update = client.update_item().table_name(name).key("pk", text(&format!("RES#{pill}"))).key("sk", text("-"));
+    update.update_expression("SET currency = :no").expression_attribute_values(":no", text("?")).send().await.unwrap();
+    // In hers stands what nobody can judge, and one that needs no row to be judged.
+    let (hers, nobodys) = (desk.entry("alice", &pill).await, "11111111-1111-5111-8111-111111111111");
+    desk.redis(&["HSET", &desk.entries_of("bob"), pill.uuid(), "0:1:s:A-1-1"]).await;
+    desk.redis(&["HSET", &desk.entries_of("bob"), nobodys, "0:1:s:A-1-4"]).await;
+    desk.redis(&["HDEL", &desk.entries_of("bob"), lost.uuid()]).await;
+    let done = desk.reconcile().await;
+    assert_eq!((done.repaired, done.unsettled), (kinds([("entry-missing", 1), ("entry-of-nobody", 1)]), 1));
+    assert!(hers.is_some() && desk.entry("alice", &pill).await == hers);
+    assert!(desk.entry("bob", &lost).await.is_some());
+    desk.office.close().await;
 }
 
 /// The caller's own seats, with their statuses.

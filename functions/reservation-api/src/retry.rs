@@ -1,6 +1,7 @@
 //! What a retry is told: an attempt under a key that Redis or the table already knows. It never claims a second time; at
 //! most it closes an attempt whose claim has ended with nothing stored, so that its message, if it still comes, finds that.
 
+use shared::causes::without_values;
 use shared::domain::event::Event;
 use shared::domain::ids::{ReservationId, SeatId};
 use shared::domain::reservation::{Decision, Outcome, Reason, Status};
@@ -108,5 +109,7 @@ impl Retry<'_> {
 
 /// Reads what a record holds.
 pub fn read(id: &ReservationId, message: &str) -> Result<Request, Refusal> {
-    Request::from_value(message.as_bytes()).map_err(|error| Refusal::unavailable(Some(id), error))
+    let read = Request::from_value(message.as_bytes());
+    // Whatever is wrong with it, whose it is stays here.
+    read.map_err(|error| Refusal::unavailable(Some(id), without_values(error)))
 }

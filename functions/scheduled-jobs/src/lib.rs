@@ -18,6 +18,7 @@ pub mod redrive;
 mod settle;
 mod write_back;
 
+use metrics::counter;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::config::{Config, KafkaConfig};
@@ -34,6 +35,7 @@ use shared::redis::moving::Moving;
 use shared::redis::repair::Repairs;
 use shared::redis::truth::Truths;
 use shared::redis::views::Views;
+use shared::telemetry::{LEFT_UNDONE, REASON};
 use tokio::time::Instant;
 
 pub use expire::Expired;
@@ -90,6 +92,18 @@ pub enum Report {
     Settle(Settled),
     /// Of `redrive`.
     Redrive(Redriven),
+}
+
+impl Report {
+    /// How much the run could not do, where that is so, under the job's name.
+    fn left_undone(&self) -> Option<(&'static str, usize)> {
+        let (job, failed) = match self {
+            Self::Expire(done) => ("expire", done.failed),
+            Self::Settle(done) => ("settle", done.failed),
+            Self::Heal(_) | Self::Reconcile(_) | Self::WriteBack(_) | Self::Redrive(_) => return None,
+        };
+        (failed > 0).then_some((job, failed))
+    }
 }
 
 /// Why a run was not done.
@@ -207,6 +221,9 @@ pub async fn run_job(jobs: &Jobs, payload: Value, wall_ms: i64, deadline: Instan
         Job::Settle => Report::Settle(Box::pin(settle::settle(jobs, wall_ms, deadline)).await?),
         Job::Redrive(order) => Report::Redrive(Box::pin(redrive(jobs, order, deadline)).await?),
     };
+    if let Some((job, failed)) = report.left_undone() {
+        counter!(LEFT_UNDONE, REASON => job).increment(failed as u64);
+    }
     match &report {
         Report::Redrive(redriven) => tracing::info!(report = redriven.summary(), "redrive done"),
         report => tracing::info!(?report, "job done"),

@@ -44,13 +44,18 @@ impl Repository {
         item.map(ReservationRow::from_item).transpose()
     }
 
-    /// The rows of these reservations: those there are. Strongly consistent.
+    /// The rows of these reservations: those there are; `None` = one that cannot be read, which keeps nobody else waiting.
+    /// Strongly consistent.
     ///
     /// # Errors
     /// When the table gives no usable answer.
-    pub async fn get_all(&self, ids: Vec<ReservationId>) -> Result<Vec<ReservationRow>, StoreError> {
+    pub async fn get_all(
+        &self,
+        ids: Vec<ReservationId>,
+    ) -> Result<HashMap<ReservationId, Option<ReservationRow>>, StoreError> {
         let keys = ids.iter().map(|id| keys::primary(keys::reservation(id), keys::ALONE)).collect();
-        self.table.batch_get(keys).await?.into_iter().map(ReservationRow::from_item).collect()
+        let items = self.table.batch_get(keys).await?;
+        items.into_iter().map(|item| Ok((id_of(&item)?, ReservationRow::from_item(item).ok()))).collect()
     }
 
     /// A customer's reservations, newest first, at most `limit` of them. Lags by the index.
@@ -132,11 +137,7 @@ impl Repository {
     /// When the table gives no usable answer.
     pub async fn due_to_expire(&self, shard: char, until_ms: i64) -> Result<Vec<ReservationId>, StoreError> {
         let (items, _) = self.table.due(keys::due_expire(shard), until_ms, MAX_PAGE, None).await?;
-        let id = |item: Item| {
-            let pk = item.get("pk").and_then(|value| value.as_s().ok()).ok_or_else(|| StoreError::corrupt("no pk"))?;
-            keys::reservation_id(pk).map_err(StoreError::corrupt)
-        };
-        items.into_iter().map(id).collect()
+        items.iter().map(id_of).collect()
     }
 
     /// The items of these seats, at most 100: those that are taken. Strongly consistent.
@@ -215,6 +216,11 @@ impl Repository {
         let seats = answer.items.unwrap_or_default().into_iter().map(|item| SeatItem::from_item(item).map(taken_seat));
         seats.collect()
     }
+}
+
+fn id_of(item: &Item) -> Result<ReservationId, StoreError> {
+    let pk = item.get("pk").and_then(|value| value.as_s().ok()).ok_or_else(|| StoreError::corrupt("no pk"))?;
+    keys::reservation_id(pk).map_err(StoreError::corrupt)
 }
 
 fn taken_seat(item: SeatItem) -> TakenSeat {

@@ -4,10 +4,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use shared::causes::chain;
 use shared::domain::event::Event;
 use shared::domain::ids::{CustomerId, EventId, ReservationId};
+use shared::dynamodb::StoreError;
 use shared::dynamodb::keys::SHARDS;
-use shared::dynamodb::reads::MAX_PAGE;
+use shared::dynamodb::reads::{MAX_PAGE, ShardPage};
 use shared::dynamodb::rows::ReservationRow;
 use shared::redis::entries::{Look, Repair, end_ms};
 use tokio::time::Instant;
@@ -139,7 +141,15 @@ async fn of_event(
                 return Err(Halt::Deadline);
             }
             turn.pages -= 1;
-            let page = jobs.repository.of_event(id, *name, before.as_deref(), MAX_PAGE).await?;
+            let page = match jobs.repository.of_event(id, *name, before.as_deref(), MAX_PAGE).await {
+                // Keeps the other shards waiting no longer.
+                Err(error @ StoreError::Corrupt(_)) => {
+                    tracing::error!(event_id = %id, shard, error = chain(&error), "entries are not compared");
+                    done.unsettled += 1;
+                    ShardPage { rows: Vec::new(), next: None }
+                }
+                page => page?,
+            };
             compare_page(jobs, &event, page.rows, turn, done).await?;
             if turn.suspects.len() >= MAX_SUSPECTS {
                 settle_all(jobs, &event, deadline, turn, done).await?;
@@ -209,25 +219,47 @@ async fn compare_page(
             turn.suspect(key, String::new());
         }
     }
-    let stored = stored(jobs, event, elsewhere.iter().map(|(key, _)| key)).await?;
+    let stored = Stored::of(jobs, event, elsewhere.iter().map(|(key, _)| key)).await?;
     for (key, seen) in elsewhere {
-        if compare_entry(&seen, stored.get(&key), now_ms).is_some() {
+        if stored.compare(&key, &seen, now_ms).is_some() {
             turn.suspect(key, seen);
         }
     }
     Ok(())
 }
 
-/// The rows of these reservations, read past every lag, each under the customer who has it.
-async fn stored<'a>(
-    jobs: &Jobs,
-    event: &Event,
-    keys: impl Iterator<Item = &'a (CustomerId, String)>,
-) -> Result<HashMap<(CustomerId, String), ReservationRow>, Halt> {
-    // What is no uuid names no reservation.
-    let ids: HashSet<ReservationId> = keys.filter_map(|(_, uuid)| ReservationId::of(&event.id, uuid).ok()).collect();
-    let rows = jobs.repository.get_all(ids.into_iter().collect()).await?;
-    Ok(rows.into_iter().map(|row| ((row.customer.clone(), row.reservation_id.uuid().to_owned()), row)).collect())
+/// Reservations as they are stored, read past every lag.
+struct Stored<'a> {
+    event: &'a EventId,
+    rows: HashMap<ReservationId, Option<ReservationRow>>,
+}
+
+impl<'a> Stored<'a> {
+    async fn of<'k>(
+        jobs: &Jobs,
+        event: &'a Event,
+        keys: impl Iterator<Item = &'k (CustomerId, String)>,
+    ) -> Result<Self, StoreError> {
+        // What is no uuid names no reservation.
+        let ids: HashSet<ReservationId> =
+            keys.filter_map(|(_, uuid)| ReservationId::of(&event.id, uuid).ok()).collect();
+        Ok(Self { event: &event.id, rows: jobs.repository.get_all(ids.into_iter().collect()).await? })
+    }
+
+    /// Compares what stands for a customer with his reservation. What cannot be read says nothing.
+    fn compare(
+        &self,
+        (customer, uuid): &(CustomerId, String),
+        seen: &str,
+        now_ms: i64,
+    ) -> Option<(String, Option<Drift>)> {
+        let row = match ReservationId::of(self.event, uuid).ok().and_then(|id| self.rows.get(&id)) {
+            Some(None) => return None,
+            Some(Some(row)) => Some(row).filter(|row| row.customer == *customer),
+            None => None,
+        };
+        compare_entry(seen, row, now_ms)
+    }
 }
 
 /// Repairs what still says the same and still differs, and looks once more: a truth that was told between look and repair
@@ -243,7 +275,7 @@ async fn settle(jobs: &Jobs, event: &Event, suspects: &[Suspect], done: &mut Rec
         let Look { now_ms, entries } = jobs.entries.look(&event.id, &customers, end_ms(event)).await?;
         let of_customer: HashMap<CustomerId, HashMap<String, String>> =
             customers.into_iter().zip(entries.into_iter().map(HashMap::from_iter)).collect();
-        let stored = stored(jobs, event, expected.keys()).await?;
+        let stored = Stored::of(jobs, event, expected.keys()).await?;
         let (mut repairs, mut drifts) = (Vec::new(), Vec::new());
         for ((customer, uuid), expected) in expected {
             let seen = of_customer.get(&customer).and_then(|entries| entries.get(&uuid)).cloned().unwrap_or_default();
@@ -252,7 +284,7 @@ async fn settle(jobs: &Jobs, event: &Event, suspects: &[Suspect], done: &mut Rec
                 // Somebody has told it anew.
                 continue;
             }
-            if let Some((wanted, drift)) = compare_entry(&seen, stored.get(&key), now_ms) {
+            if let Some((wanted, drift)) = stored.compare(&key, &seen, now_ms) {
                 let (customer, uuid) = key;
                 repairs.push(Repair { customer, uuid, seen, wanted });
                 // What this very run wrote was no drift.
