@@ -12,9 +12,11 @@ use scheduled_jobs::{Jobs, run_job};
 use serde_json::{Value, json};
 use shared::clock;
 use shared::config::Config;
+use shared::redis::Redis;
 use tokio::time::Instant;
 
 use super::Office;
+use super::wire::Wire;
 
 /// Time an invocation has: as much as the deployed functions have at most.
 const INVOCATION: Duration = Duration::from_secs(60);
@@ -37,6 +39,18 @@ impl Functions {
         let router = reservation_api::router(App::connect(config).await.unwrap());
         let (persist, jobs) = (Persist::connect(config).await.unwrap(), Jobs::connect(config).await.unwrap());
         Self { router, persist, jobs }
+    }
+
+    /// The same on an office's stores, with a wire to the table for each of the three: API, persisting, jobs.
+    pub async fn over(office: &Office, [api, persist, jobs]: [&Wire; 3]) -> Self {
+        let (config, table) = (office.system.config(), office.table().await);
+        let redis = Redis::connect(&config.redis_url, 1).await.unwrap();
+        let app = App::new(config, redis.clone(), api.under(&table), office.log());
+        Self {
+            router: reservation_api::router(app),
+            persist: Persist::new(config, redis.clone(), persist.under(&table), office.log()),
+            jobs: Jobs::new(config, redis, jobs.under(&table)),
+        }
     }
 
     /// Answers an HTTP API event.
