@@ -1,6 +1,7 @@
 //! Views and their write-back: counted once, added to the table once, whoever dies wherever and whoever sleeps past his lock.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -61,16 +62,23 @@ async fn end_the_lease(office: &Office) {
 }
 
 async fn five_hundred_looks_at_once_are_five_hundred_views(set: ServerSet) {
+    const PROCESSES: usize = 4;
     let office = Office::open(set).await;
     office.sells("seen", &hall::small(1, 2)).await;
-    let quiet = Wire::new(|_, _| Fate::Pass);
-    let processes = join_all((0..4).map(|_| Process::of(&office, &quiet))).await;
+    let totals = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&totals);
+    let wire = Wire::new(move |operation, body| {
+        let is_total = operation == "GetItem" && body.to_string().contains("write_back");
+        counted.fetch_add(usize::from(is_total), Ordering::SeqCst);
+        Fate::Pass
+    });
+    let processes = join_all((0..PROCESSES).map(|_| Process::of(&office, &wire))).await;
     for process in &processes {
         // Knows the event, so that nobody waits for another one's read of it.
         assert_eq!(process.get("/events/seen/seats", &[]).await.status, 200);
     }
     let looks = (0..500).map(|n| {
-        let process = processes[n % processes.len()].clone();
+        let process = processes[n % PROCESSES].clone();
         async move {
             let answer = process.get("/events/seen", &[]).await;
             assert!([200, 503].contains(&answer.status));
@@ -78,11 +86,13 @@ async fn five_hundred_looks_at_once_are_five_hundred_views(set: ServerSet) {
         }
     });
     let told: Vec<u64> = all_at_once(looks).await.into_iter().flatten().collect();
+    assert!((1..=PROCESSES).contains(&totals.load(Ordering::SeqCst)), "{totals:?} reads of what is stored");
     let jobs = jobs(&office, office.table().await).await;
     let counted = write_back(&jobs).await["views_written"].as_u64().unwrap();
-    // On a machine that is too slow for so many at once some are told to come again; those may be counted or not.
+    println!("{} pages, {counted} views", told.len());
+    // Whom a machine too busy for so many at once tells to come again may have been counted or not; nobody twice.
     assert!(told.len() as u64 <= counted && counted <= 500, "{} pages, {counted} views", told.len());
-    assert!(told.len() > 250 && told.iter().all(|views| *views <= counted));
+    assert!(told.iter().all(|views| *views <= counted));
     assert_eq!((stored(&office).await, view(&office).await), (counted, counted + 1));
     office.close().await;
 }

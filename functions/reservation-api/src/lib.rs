@@ -49,6 +49,7 @@ mod warm;
 mod without_redis;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lambda_http::{Body, Response};
@@ -82,6 +83,7 @@ use events_list::EventsList;
 use hall::Halls;
 pub use routes::router;
 use seat_map::SeenSections;
+use viewed::StoredViews;
 use wait::Waiters;
 pub use wait::{MAX_WAITERS, Polling};
 use warm::Warmer;
@@ -119,6 +121,7 @@ pub struct App {
     events_list: EventsList,
     halls: Halls,
     seen_sections: SeenSections,
+    stored_views: StoredViews,
     without_redis: WithoutRedis,
     warmer: Warmer,
     waiters: Waiters,
@@ -160,6 +163,7 @@ impl App {
             events_list: EventsList::new(redis.clone()),
             halls: Halls::new(),
             seen_sections: Copies::new(seat_map::MAX_COPIES),
+            stored_views: Copies::good_for(Duration::ZERO, viewed::MAX_EVENTS),
             without_redis: WithoutRedis::new(),
             warmer: Warmer::new(redis.clone(), repository.clone(), events.clone()),
             waiters: Waiters::new(Bells::new(redis.clone()), Records::new(redis.clone())),

@@ -19,6 +19,7 @@ use crate::budget::Budget;
 use crate::copies::{Copies, Missed};
 use crate::moment::Moment;
 use crate::seat_map::{MAX_COPIES, Refusal, SeatMap, Seen, SeenSections, in_event, unavailable};
+use crate::viewed::MAX_EVENTS;
 
 /// How old what is shown from the table may be. A thousand processes that show the same partition read it a hundred times a
 /// second, for 5 read units each, of the 3,000 that it has.
@@ -31,8 +32,6 @@ const PARTITIONS_AT_ONCE: usize = 16;
 const TOO_LONG: Duration = Duration::from_millis(500);
 /// How long Redis is left alone after it gave no answer. Then one asks it for all who look.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Events whose views are remembered.
-const MAX_EVENTS: usize = 1_000;
 
 /// How Redis has answered lately, as far as who looks knows.
 #[derive(Debug, Clone, Copy)]
