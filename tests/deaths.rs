@@ -45,16 +45,17 @@ impl Site {
         Self { office, raw, event: EventId::parse(event).unwrap(), repository, set }
     }
 
-    /// A process that runs jobs, as one that has just begun. It compares seats only where they are in doubt: what is not
-    /// is repaired in turn anyway, whoever dies.
-    async fn jobs(&self) -> Jobs {
+    /// A process that runs jobs, as one that has just begun, and its one connection to Redis. It compares seats only where
+    /// they are in doubt: what is not is repaired in turn anyway, whoever dies.
+    async fn process(&self) -> (Jobs, Redis) {
         let config = self.office.system.config();
         let redis = Redis::connect(&config.redis_url, 1).await.unwrap();
-        Jobs::new(config, redis, self.office.table().await).comparing(0)
+        (Jobs::new(config, redis.clone(), self.office.table().await).comparing(0), redis)
     }
 
     async fn run(&self, job: &str) -> Value {
-        let report = run(&self.jobs().await, job).await;
+        let (jobs, _) = self.process().await;
+        let report = run(&jobs, job).await;
         let report = serde_json::to_value(report).unwrap();
         assert!([&report["overtaken"], &report["without_redis"]].iter().all(|halt| **halt != json!(true)), "{report}");
         report
@@ -73,9 +74,11 @@ impl Site {
         let mut deaths = 0;
         for waits in (1..).filter(is_tried) {
             let prepared = prepare(self, waits).await;
-            let mortal = self.jobs().await;
+            let (mortal, redis) = self.process().await;
             let done = dropped_after(waits, run(&mortal, job)).await;
             drop(mortal);
+            // What it had sent comes before whatever is sent after it on its connection: nothing of the dead comes late.
+            eventually("what the dead one had sent to arrive", || async { redis.now_ms().await.ok() }).await;
             // As time does.
             redis::command::<i64>(&self.raw, &["DEL", &keys::job_lock(job)]).await;
             check(self, waits, prepared).await;
