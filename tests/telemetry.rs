@@ -1,7 +1,6 @@
 //! What the functions tell about themselves: a sale on which everything goes wrong once makes each named metric appear, with
 //! the number of times it happened.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 use local::servers::ServerSet;
 use shared::domain::ids::EventId;
@@ -48,19 +47,7 @@ fn a_sale_on_which_everything_goes_wrong_once_tells_every_metric() {
         office.drained().await;
         office.system.event_source().replay_from_start().await;
         office.drained().await;
-        // One hold that cannot be ended, for nobody can read it.
-        let table = office.table().await;
-        let (client, name) = table.raw();
-        let broken = [
-            ("pk", "RES#tells.00000000-0000-5000-8000-000000000000"),
-            ("sk", "-"),
-            ("due_shard", "expire#0"),
-            ("due_at", "0000000000001"),
-        ];
-        let put = broken.iter().fold(client.put_item().table_name(name), |put, (field, value)| {
-            put.item(*field, AttributeValue::S((*value).into()))
-        });
-        put.send().await.unwrap();
+        office.has_an_unreadable_hold("tells").await;
         office.system.run_job("expire").await.unwrap();
         office.system.run_job("heal").await.unwrap();
         // A seat that Redis says is gone, and is not.

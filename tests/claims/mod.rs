@@ -307,6 +307,15 @@ async fn what_has_run_out_does_not_count_towards_the_limit_and_what_is_sold_does
 }
 
 #[tokio::test]
+async fn what_a_customer_has_ends_when_whoever_repairs_it_says_so() {
+    let (scripts, event) = Scripts::selling(&hall::small(1, 4)).await;
+    let alice = Attempt::new(&event, "alice", "k", &["A-1-1"]);
+    scripts.granted(&event, &alice).await;
+    let ends: i64 = scripts.command(&["PEXPIRETIME", &keys::customer(&event.id, &alice.customer)]).await;
+    assert_eq!(ends, shared::redis::entries::end_ms(&event));
+}
+
+#[tokio::test]
 async fn an_entry_nobody_can_read_stops_no_claim_and_goes_with_the_next() {
     let (scripts, event) = Scripts::selling(&hall::small(1, 4)).await;
     let alices = keys::customer(&event.id, &Attempt::new(&event, "alice", "k", &[]).customer);

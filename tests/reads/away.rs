@@ -1,7 +1,5 @@
 //! Redis away: who looks at an event is shown what the table has, at a bounded rate, and Redis' word again when it is back.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::Method;
@@ -11,11 +9,11 @@ use shared::domain::ids::EventId;
 use shared::dynamodb::view_counts::{Added, ViewCounts};
 use tokio::time::Instant;
 
+use super::crowd::counting_partitions;
 use super::{COMPACT, NO_CACHE, readable};
 use crate::harness::changing::{assert_answer, confirm};
 use crate::harness::persisting::unreachable_redis;
 use crate::harness::process::Process;
-use crate::harness::wire::{Fate, Wire};
 use crate::harness::{Office, all_at_once, eventually, hall, on_both_sets, signal};
 
 on_both_sets!(
@@ -23,20 +21,6 @@ on_both_sets!(
     without_redis_partitions_are_read_at_a_bounded_rate_and_once_for_all,
     who_looks_is_shown_the_table_while_redis_is_frozen_or_dead_and_redis_when_it_is_back,
 );
-
-/// A wire that counts how often each partition was asked for.
-fn counting() -> (Wire, Arc<Mutex<BTreeMap<String, usize>>>) {
-    let partitions: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
-    let counted = Arc::clone(&partitions);
-    let wire = Wire::new(move |operation, body| {
-        let partition = body["ExpressionAttributeValues"][":pk"]["S"].as_str().unwrap_or_default();
-        if operation == "Query" && partition.starts_with("SEATS#") {
-            *counted.lock().unwrap().entry(partition.to_owned()).or_default() += 1;
-        }
-        Fate::Pass
-    });
-    (wire, partitions)
-}
 
 /// A hall of which seats are held, sold and blocked, and which was viewed.
 async fn used(set: ServerSet) -> Office {
@@ -59,8 +43,8 @@ async fn without_redis_the_table_shows_the_same_map_and_page(set: ServerSet) {
     let fence = counts.fence(&event).await.unwrap();
     assert!(matches!(counts.add(&event, "batch", 7, fence).await.unwrap(), Added::Done(_)));
     let (sound, alone) = (
-        Process::of(&office, &counting().0).await,
-        Process::with(&office, &counting().0, unreachable_redis().await).await,
+        Process::of(&office, &counting_partitions().0).await,
+        Process::with(&office, &counting_partitions().0, unreachable_redis().await).await,
     );
     for path in ["/events/away/seats", "/events/away/seats?section=B"] {
         for headers in [&[NO_CACHE][..], &[COMPACT, NO_CACHE]] {
@@ -90,7 +74,7 @@ async fn without_redis_partitions_are_read_at_a_bounded_rate_and_once_for_all(se
     for n in 0..EVENTS {
         office.sells(&format!("event-{n}"), &hall::with(hall::small(1, 1), "sections", json!([section]))).await;
     }
-    let (wire, partitions) = counting();
+    let (wire, partitions) = counting_partitions();
     let process = Process::with(&office, &wire, unreachable_redis().await).await;
     let began = Instant::now();
     let crowd = (0..50 * EVENTS).map(|n| {
@@ -114,7 +98,7 @@ async fn without_redis_partitions_are_read_at_a_bounded_rate_and_once_for_all(se
 
 async fn who_looks_is_shown_the_table_while_redis_is_frozen_or_dead_and_redis_when_it_is_back(set: ServerSet) {
     let office = used(set).await;
-    let (wire, partitions) = counting();
+    let (wire, partitions) = counting_partitions();
     let process = Process::of(&office, &wire).await;
     let views = process.get("/events/away", &[]).await.json()["views"].as_u64().unwrap();
     let queries = || partitions.lock().unwrap().values().sum::<usize>();

@@ -44,9 +44,8 @@ impl fmt::Display for Run {
     }
 }
 
-/// An event of so many sections of so many rows, lost by Redis; then `readers` look at once, each at one section, and one
-/// customer a section buys at another process, until all have what they want.
-pub async fn on_a_cold_event(set: ServerSet, sections: usize, rows: usize, readers: usize) -> Run {
+/// A wire to the table that counts how often each partition was asked for.
+pub fn counting_partitions() -> (Wire, Arc<Mutex<BTreeMap<String, usize>>>) {
     let queries: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
     let counted = Arc::clone(&queries);
     let wire = Wire::new(move |operation, body| {
@@ -56,6 +55,13 @@ pub async fn on_a_cold_event(set: ServerSet, sections: usize, rows: usize, reade
         }
         Fate::Pass
     });
+    (wire, queries)
+}
+
+/// An event of so many sections of so many rows, lost by Redis; then `readers` look at once, each at one section, and one
+/// customer a section buys at another process, until all have what they want.
+pub async fn on_a_cold_event(set: ServerSet, sections: usize, rows: usize, readers: usize) -> Run {
+    let (wire, queries) = counting_partitions();
     let under = wire.clone();
     let wishes = Wishes { wrap_api_table: Some(Box::new(move |table| under.under(&table))), ..Wishes::plain(set) };
     let office = Office::open_with(wishes).await;

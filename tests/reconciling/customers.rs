@@ -10,11 +10,13 @@ use scheduled_jobs::{Jobs, run_job};
 use serde_json::{Value, json};
 use shared::clock;
 use shared::domain::ids::{CustomerId, ReservationId};
+use shared::dynamodb::keys::shard;
 use shared::redis::{Redis, keys};
 use tokio::time::Instant;
 
-use super::{Desk, kinds, reconciled};
+use super::{Desk, NOBODY, kinds, reconciled};
 use crate::harness::changing::{cancel, confirm};
+use crate::harness::handmade::reservation_id;
 use crate::harness::storm::insist;
 use crate::harness::wire::{Fate, Gate, Wire};
 use crate::harness::{PATIENCE, hall, on_both_sets, redis};
@@ -62,22 +64,40 @@ impl Desk {
 
 async fn a_row_that_cannot_be_read_keeps_nobody_else_waiting_and_its_entry_stays(set: ServerSet) {
     let desk = limited(set, "pill").await;
-    let (alice, bob) = (desk.office.customer("alice"), desk.office.customer("bob"));
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|customer| desk.office.customer(customer));
     let (pill, lost) = (desk.holds(&alice, &["A-1-1"]).await, desk.holds(&bob, &["A-1-2"]).await);
+    // One that is read with the pill, on one page.
+    let key = (0..).map(|n| n.to_string()).find(|key| {
+        let id = reservation_id("pill", "carol", key);
+        shard(&id) == shard(&pill)
+    });
+    let beside = desk.office.holds(&carol, "pill", &key.unwrap(), &["A-1-3"]).await;
     let table = desk.office.table().await;
     let (client, name) = table.raw();
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let update = client.update_item().table_name(name).key("pk", text(&format!("RES#{pill}"))).key("sk", text("-"));
     update.update_expression("SET currency = :no").expression_attribute_values(":no", text("?")).send().await.unwrap();
-    // In hers stands what nobody can judge, and one that needs no row to be judged.
-    let (hers, nobodys) = (desk.entry("alice", &pill).await, "11111111-1111-5111-8111-111111111111");
+    // In his stands what nobody can judge, and one that needs no row to be judged.
+    let hers = desk.entry("alice", &pill).await;
     desk.redis(&["HSET", &desk.entries_of("bob"), pill.uuid(), "0:1:s:A-1-1"]).await;
-    desk.redis(&["HSET", &desk.entries_of("bob"), nobodys, "0:1:s:A-1-4"]).await;
+    desk.redis(&["HSET", &desk.entries_of("bob"), NOBODY, "0:1:s:A-1-4"]).await;
     desk.redis(&["HDEL", &desk.entries_of("bob"), lost.uuid()]).await;
+    desk.redis(&["HDEL", &desk.entries_of("carol"), beside.uuid()]).await;
     let done = desk.reconcile().await;
-    assert_eq!((done.repaired, done.unsettled), (kinds([("entry-missing", 1), ("entry-of-nobody", 1)]), 1));
+    assert_eq!((done.repaired, done.unsettled), (kinds([("entry-missing", 2), ("entry-of-nobody", 1)]), 1));
     assert!(hers.is_some() && desk.entry("alice", &pill).await == hers);
-    assert!(desk.entry("bob", &lost).await.is_some());
+    assert!(desk.entry("bob", &lost).await.is_some() && desk.entry("carol", &beside).await.is_some());
+    // Lists leave it out; what the organiser owes may be in it, and is not told without.
+    let organiser = desk.office.system.organiser().unwrap();
+    let listed = async |client: &ApiClient, path: &str| {
+        let answer = client.get(path).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body["reservations"].as_array().unwrap().len()
+    };
+    assert_eq!(listed(&alice, "/reservations").await, 0);
+    assert_eq!(listed(&organiser, "/admin/events/pill/reservations").await, 2);
+    let report = organiser.get("/admin/events/pill/report").await.unwrap();
+    assert_eq!((report.status, report.text("type")), (503, Some("unavailable")), "{}", report.body);
     desk.office.close().await;
 }
 
@@ -104,7 +124,6 @@ async fn whatever_is_wrong_with_an_entry_is_repaired_and_told(set: ServerSet) {
     let (end, _) = of_held.split_once(':').unwrap();
     let longer = format!("{}:1:h:A-1-1", end.parse::<i64>().unwrap() + 60_000);
     let [held_id, sold_id, gone_id] = [&held, &sold, &gone].map(ReservationId::uuid);
-    let nobodys = "11111111-1111-5111-8111-111111111111";
     for (words, kind) in [
         (&["HDEL", &entries, held_id][..], "entry-missing"),
         (&["HDEL", &entries, sold_id], "entry-missing"),
@@ -114,8 +133,8 @@ async fn whatever_is_wrong_with_an_entry_is_repaired_and_told(set: ServerSet) {
         (&["HSET", &entries, sold_id, "0:2:s:A-1-1,A-1-2"], "entry-wrong"),
         (&["HSET", &entries, sold_id, "rubbish"], "entry-wrong"),
         (&["HSET", &entries, gone_id, "0:1:s:A-1-3"], "entry-of-nobody"),
-        (&["HSET", &entries, nobodys, "0:1:s:A-1-4"], "entry-of-nobody"),
-        (&["HSET", &entries, nobodys, "9999999999999:1:c:A-1-4"], "entry-of-nobody"),
+        (&["HSET", &entries, NOBODY, "0:1:s:A-1-4"], "entry-of-nobody"),
+        (&["HSET", &entries, NOBODY, "9999999999999:1:c:A-1-4"], "entry-of-nobody"),
         (&["HSET", &entries, "no-uuid", "0:1:s:A-1-4"], "entry-of-nobody"),
     ] {
         desk.redis(words).await;
@@ -182,9 +201,8 @@ async fn an_entry_that_was_told_anew_after_the_look_stays(set: ServerSet) {
     let desk = limited(set, "newer").await;
     let alice = desk.office.customer("alice");
     let id = desk.holds(&alice, &["A-1-1"]).await;
-    let nobodys = "11111111-1111-5111-8111-111111111111";
     desk.redis(&["HDEL", &desk.entries_of("alice"), id.uuid()]).await;
-    desk.redis(&["HSET", &desk.entries_of("alice"), nobodys, "0:1:s:A-1-4"]).await;
+    desk.redis(&["HSET", &desk.entries_of("alice"), NOBODY, "0:1:s:A-1-4"]).await;
     let (runner, gate) = desk.runner_at_row(&id).await;
     let run = tokio::spawn(async move {
         let payload = json!({ "job": "reconcile" });

@@ -34,6 +34,9 @@ on_both_sets!(
     an_event_of_long_ago_is_dropped_and_loaded_again_for_who_asks,
 );
 
+/// A reservation that never was.
+const NOBODY: &str = "11111111-1111-5111-8111-111111111111";
+
 /// A system, what it has in Redis, and the event that is sold there.
 struct Desk {
     office: Office,

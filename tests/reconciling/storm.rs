@@ -17,7 +17,7 @@ use shared::dynamodb::reads::MAX_PAGE;
 use shared::dynamodb::reservations::Repository;
 use shared::redis::entries::Entry;
 
-use super::Desk;
+use super::{Desk, NOBODY};
 use crate::harness::changing::{cancel, confirm};
 use crate::harness::storm::insist_on;
 use crate::harness::{eventually, hall, on_both_sets, redis};
@@ -28,8 +28,6 @@ const CUSTOMERS: usize = 12;
 const ROUNDS: usize = 14;
 const SEATS: usize = 40;
 const PLACES: usize = 60;
-/// A reservation that never was.
-const NOBODY: &str = "11111111-1111-5111-8111-111111111111";
 /// How often something is damaged.
 const PACE: Duration = Duration::from_millis(5);
 

@@ -10,7 +10,6 @@ use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use local::servers::{Redis, ServerSet};
 use local::system::WrapTable;
-
 use serde_json::Value as Json;
 
 use super::reading::{Stack, list, texts};

@@ -19,7 +19,7 @@ use shared::dynamodb::publication::Publication;
 use shared::redis::published::{Filler, Found, KEPT_FOR, PublishedCopies, RENEWED_BEFORE, UNKNOWN_FOR};
 
 use crate::budget::Budget;
-use crate::copies::{LOOK_EVERY, WAIT_FOR_OTHERS};
+use crate::copies::{WAIT_FOR_OTHERS, wait_while};
 
 /// What is kept, in seats, at some 250 bytes each; the least used events go first.
 const SEATS: u64 = 400_000;
@@ -58,9 +58,9 @@ struct Known {
 }
 
 impl Known {
-    fn new(event: Option<Event>) -> Self {
+    fn new(event: Option<Arc<Event>>) -> Self {
         let lasts = if event.is_some() { believed_for(KEPT_FOR) } else { UNKNOWN_FOR };
-        Self { event: event.map(Arc::new), lasts }
+        Self { event, lasts }
     }
 }
 
@@ -114,8 +114,9 @@ impl Catalogue {
     /// # Errors
     /// When it is not known here, and neither Redis nor the table gives a usable answer.
     pub async fn get(&self, id: &EventId) -> Result<Option<Arc<Event>>, Unread> {
-        let known = self.cache.try_get_with_by_ref(id, self.read(id)).await.map_err(Unread::Failed)?;
-        Ok(known.event)
+        // Nothing is made ready for a read that a hit does not need.
+        let known = self.cache.try_get_with_by_ref(id, async { self.read(id).await }).await;
+        Ok(known.map_err(Unread::Failed)?.event)
     }
 
     /// The same for who only looks: of a crowd one waits for the stores, and the others no longer than they wait for anybody.
@@ -142,7 +143,7 @@ impl Catalogue {
     /// # Errors
     /// When the table gives no usable answer.
     pub async fn read_again(&self, id: &EventId) -> Result<Option<Arc<Event>>, Unread> {
-        let read = async { self.events.get(id).await.map(Known::new).map_err(Unread::Store) };
+        let read = async { Ok(Known::new(self.events.get(id).await?.map(Arc::new))) };
         let known = self.read_again.try_get_with_by_ref(id, read).await.map_err(Unread::Failed)?;
         self.cache.insert(id.clone(), known.clone()).await;
         Ok(known.event)
@@ -177,8 +178,7 @@ impl Catalogue {
 
     /// Takes over a publication made by this process.
     pub async fn insert(&self, event: Arc<Event>) {
-        let id = event.id.clone();
-        self.cache.insert(id, Known { event: Some(event), lasts: believed_for(KEPT_FOR) }).await;
+        self.cache.insert(event.id.clone(), Known::new(Some(event))).await;
     }
 
     /// Reads an event from Redis, or fills the copy that Redis has not. Boxed, since it is large and rarely needed: whoever
@@ -188,24 +188,20 @@ impl Catalogue {
     }
 
     async fn read_unboxed(&self, id: &EventId) -> Result<Known, Unread> {
-        let began = Instant::now();
-        loop {
-            match self.copies.find(id).await {
-                Ok(Found::Kept { published: None, left }) => return Ok(Known { event: None, lasts: left }),
-                Ok(Found::Kept { published: Some(published), left }) => {
-                    let copied = async |names: &[String]| self.layouts(id, names).await;
-                    return match self.events.from_copy(id, &published, copied).await {
-                        Ok(event) => Ok(Known { lasts: believed_for(left), event: Some(Arc::new(event)) }),
-                        // Kept by another version of this function.
-                        Err(StoreError::Corrupt(why)) => self.without_redis(id, why).await,
-                        Err(error) => Err(error.into()),
-                    };
+        match wait_while(|found| matches!(found, Ok(Found::Wait)), || self.copies.find(id)).await {
+            Ok(Found::Kept { published: None, left }) => Ok(Known { event: None, lasts: left }),
+            Ok(Found::Kept { published: Some(published), left }) => {
+                let copied = async |names: &[String]| self.layouts(id, names).await;
+                match self.events.from_copy(id, &published, copied).await {
+                    Ok(event) => Ok(Known { lasts: believed_for(left), event: Some(Arc::new(event)) }),
+                    // Kept by another version of this function.
+                    Err(StoreError::Corrupt(why)) => self.without_redis(id, why).await,
+                    Err(error) => Err(error.into()),
                 }
-                Ok(Found::Fill(filler)) => return self.fill(id, &filler).await,
-                Ok(Found::Wait) if began.elapsed() < WAIT_FOR_OTHERS => tokio::time::sleep(LOOK_EVERY).await,
-                Ok(Found::Wait) => return self.without_redis(id, "another process reads it").await,
-                Err(error) => return self.without_redis(id, error).await,
             }
+            Ok(Found::Fill(filler)) => self.fill(id, &filler).await,
+            Ok(Found::Wait) => self.without_redis(id, "another process reads it").await,
+            Err(error) => self.without_redis(id, error).await,
         }
     }
 
@@ -228,7 +224,7 @@ impl Catalogue {
             tracing::debug!(event_id = %id, error = chain(&error), "redis has no copy of an event");
         }
         let event = read?.map(Publication::event).transpose()?;
-        Ok(Known::new(event))
+        Ok(Known::new(event.map(Arc::new)))
     }
 
     /// Reads an event from the table for this process alone, where the rate allows it.
@@ -240,7 +236,7 @@ impl Catalogue {
         if !self.without_redis.allows(1, tokio::time::Instant::now()) {
             return Err(Unread::TooMany(why.into()));
         }
-        Ok(Known::new(self.events.get(id).await?))
+        Ok(Known::new(self.events.get(id).await?.map(Arc::new)))
     }
 }
 

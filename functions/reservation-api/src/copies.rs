@@ -19,9 +19,22 @@ pub const RECENT: Duration = Duration::from_secs(1);
 /// How long anybody waits for a read that somebody else has begun.
 pub const WAIT_FOR_OTHERS: Duration = Duration::from_millis(250);
 /// How often somebody who waits for another process' read looks.
-pub const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long who begins a read waits for it: the loading of a cold section and the questions around it.
 pub const WAIT_FOR_OWN: Duration = Duration::from_millis(6_500);
+
+/// Looks for what another process reads until it is there, and no longer than anybody waits for another; what the last look
+/// has found.
+pub async fn wait_while<T, F: Future<Output = T>>(is_read: impl Fn(&T) -> bool, look: impl Fn() -> F) -> T {
+    let began = Moment::now();
+    loop {
+        let found = look().await;
+        if !is_read(&found) || began.age_at(Moment::now()) >= WAIT_FOR_OTHERS {
+            return found;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
 
 /// Why there is no copy.
 #[derive(Debug)]

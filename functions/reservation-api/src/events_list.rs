@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::App;
 use crate::budget::Budget;
-use crate::copies::{Copies, LOOK_EVERY, Missed, WAIT_FOR_OTHERS};
+use crate::copies::{Copies, Missed, wait_while};
 use crate::moment::Moment;
 use crate::seat_map::Freshness;
 
@@ -103,28 +103,24 @@ impl EventsList {
     /// Reads a page from Redis, or fills what it has not.
     async fn read(&self, app: &App, (limit, after): &Key) -> Result<(Arc<Listed>, Moment), Unlisted> {
         let name = format!("{limit}:{}", after.as_ref().map_or("", EventId::as_str));
-        let began = Moment::now();
-        loop {
-            let at = Moment::now();
-            match self.copy.page(&name).await {
-                Ok(Page::Kept(text)) => match serde_json::from_str(&text) {
-                    Ok(page) => return Ok((Arc::new(page), at)),
-                    // Kept by another version of this function.
-                    Err(error) => return Ok((self.without_redis(app, *limit, after.as_ref(), error).await?, at)),
-                },
-                Ok(Page::Fill(generation)) => {
-                    let read = app.events.list_strongly(*limit, after.as_ref()).await;
-                    let page = read.map(|(events, next)| Listed { events, next });
-                    self.keep(&name, page.as_ref().ok(), &generation).await;
-                    return Ok((Arc::new(page?), at));
-                }
-                Ok(Page::Wait) if began.age_at(Moment::now()) < WAIT_FOR_OTHERS => {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
-                Ok(Page::Wait) => return Err(Unlisted::TooLate),
-                Err(error) => return Ok((self.without_redis(app, *limit, after.as_ref(), error).await?, at)),
+        let look = async || (Moment::now(), self.copy.page(&name).await);
+        let (at, found) = wait_while(|(_, found)| matches!(found, Ok(Page::Wait)), look).await;
+        let page = match found {
+            Ok(Page::Kept(text)) => match serde_json::from_str(&text) {
+                Ok(page) => Arc::new(page),
+                // Kept by another version of this function.
+                Err(error) => self.without_redis(app, *limit, after.as_ref(), error).await?,
+            },
+            Ok(Page::Fill(generation)) => {
+                let read = app.events.list_strongly(*limit, after.as_ref()).await;
+                let page = read.map(|(events, next)| Listed { events, next });
+                self.keep(&name, page.as_ref().ok(), &generation).await;
+                Arc::new(page?)
             }
-        }
+            Ok(Page::Wait) => return Err(Unlisted::TooLate),
+            Err(error) => self.without_redis(app, *limit, after.as_ref(), error).await?,
+        };
+        Ok((page, at))
     }
 
     /// Reads a page from the table for this process alone, where the rate allows it.

@@ -53,6 +53,10 @@ async fn of_shard(app: &App, event: &EventId, shard: char) -> Result<Vec<Reserva
     for _ in 0..MAX_PAGES {
         let page = app.repository.of_event(event, shard, before.as_deref(), MAX_PAGE).await;
         let page = page.map_err(|error| Refusal::Unavailable(error.into()))?;
+        if page.unreadable > 0 {
+            // What may be owed is not left out silently.
+            return Err(Refusal::Unavailable("a reservation of the event cannot be read".into()));
+        }
         let paid_back = |row: &ReservationRow| row.status == Status::Cancelled && row.confirmed_at_ms.is_some();
         refunds.extend(page.rows.into_iter().filter(paid_back));
         before = page.next;

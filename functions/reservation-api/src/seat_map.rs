@@ -204,13 +204,7 @@ async fn see(
                 async move { look(&app, &event, &keys, Look::Shared).await }
             };
             let copies = app.seen_sections.get(&keys, SECTIONS_PER_READ, read).await;
-            return copies.map_err(|missed| match missed {
-                Missed::TooLate => Refusal::Unavailable("others' read of the sections was not done in time".into()),
-                Missed::Failed(refusal) => match &*refusal {
-                    Refusal::NoAnswer(error) => Refusal::NoAnswer(Arc::clone(error)),
-                    _ => unavailable(refusal),
-                },
-            });
+            return copies.map_err(missed);
         }
         Freshness::Asked => Look::Paced,
         Freshness::Now => Look::Anew,
@@ -229,9 +223,9 @@ async fn look(app: &App, event: &Event, keys: &[(EventId, Label)], look: Look) -
     for _ in 0..MAX_ROUNDS {
         let asked = Moment::now();
         let read = app.seat_maps.look(event, &sections, look).await;
-        let Read { version, age, sections: states } = read.map_err(|error| match error {
-            RedisError::TimedOut | RedisError::Unavailable(_) => Refusal::NoAnswer(Arc::new(error)),
-            error => unavailable(error),
+        let Read { version, age, sections: states } = read.map_err(|error| match error.is_no_answer() {
+            true => Refusal::NoAnswer(Arc::new(error)),
+            false => unavailable(error),
         })?;
         let cold: Vec<String> =
             sections.iter().zip(&states).filter(|(_, state)| state.is_none()).map(|(s, _)| s.id.to_string()).collect();
@@ -243,6 +237,17 @@ async fn look(app: &App, event: &Event, keys: &[(EventId, Label)], look: Look) -
         app.warmer.warm(event, &cold).await.map_err(unavailable)?;
     }
     Err(Refusal::Unavailable("its sections kept getting lost".into()))
+}
+
+/// Why there is no copy of what was asked for.
+pub fn missed(missed: Missed<Refusal>) -> Refusal {
+    match missed {
+        Missed::TooLate => unavailable("others' read of the same was not done in time"),
+        Missed::Failed(refusal) => match &*refusal {
+            Refusal::NoAnswer(error) => Refusal::NoAnswer(Arc::clone(error)),
+            _ => unavailable(refusal),
+        },
+    }
 }
 
 /// Not now.

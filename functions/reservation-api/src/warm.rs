@@ -216,10 +216,10 @@ impl Warmer {
 async fn again<F: Future<Output = Result<Step, RedisError>>>(step: impl Fn() -> F) -> Result<Step, RedisError> {
     let mut answer = step().await;
     for _ in 1..STEP_ATTEMPTS {
-        if !matches!(answer, Err(RedisError::TimedOut | RedisError::Unavailable(_))) {
-            break;
+        match &answer {
+            Err(error) if error.is_no_answer() => answer = step().await,
+            _ => break,
         }
-        answer = step().await;
     }
     answer
 }

@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 use crate::App;
 use crate::budget::Budget;
-use crate::copies::{Copies, Missed};
+use crate::copies::Copies;
 use crate::moment::Moment;
-use crate::seat_map::{MAX_COPIES, Refusal, SeatMap, Seen, SeenSections, in_event, unavailable};
+use crate::seat_map::{MAX_COPIES, Refusal, SeatMap, Seen, SeenSections, in_event, missed, unavailable};
 use crate::viewed::MAX_EVENTS;
 
 /// How old what is shown from the table may be. A thousand processes that show the same partition read it a hundred times a
@@ -170,13 +170,6 @@ async fn read(app: &App, event: &Event, keys: &[(EventId, Label)]) -> Result<(Ve
         seen.push(Seen::new(event.version, state));
     }
     Ok((seen, at))
-}
-
-fn missed(missed: Missed<Refusal>) -> Refusal {
-    match missed {
-        Missed::TooLate => unavailable("others' read of the table was not done in time"),
-        Missed::Failed(refusal) => unavailable(refusal),
-    }
 }
 
 #[cfg(test)]

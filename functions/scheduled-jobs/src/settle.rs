@@ -112,9 +112,9 @@ impl Run<'_> {
             if ids.is_empty() {
                 return Ok(());
             }
-            let (mut rows, unreadable) = self.jobs.settlements.rows(&ids).await?;
-            self.done.failed += unreadable;
-            ids.clear();
+            let stored = self.jobs.repository.get_all(std::mem::take(&mut ids)).await?;
+            self.done.failed += stored.values().filter(|row| row.is_none()).count();
+            let mut rows: Vec<ReservationRow> = stored.into_values().flatten().collect();
             while !rows.is_empty() {
                 let mut further = Vec::new();
                 for page in Page::of(rows, self.until_ms) {

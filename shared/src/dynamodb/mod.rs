@@ -32,6 +32,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
 use crate::causes::{chain, without_values};
+use crate::domain::ids::ReservationId;
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -154,15 +155,15 @@ impl Table {
         Ok(request.send().await.map_err(store_error)?.item)
     }
 
-    /// What stands in one partition of the index `due` under a moment before `until_ms`, the earliest first, at most `limit`,
-    /// and where the next page begins. Lags by the index.
+    /// The reservations that stand in one partition of the index `due` under a moment before `until_ms`, the earliest first, at
+    /// most `limit`, and where the next page begins. Lags by the index.
     pub(crate) async fn due(
         &self,
         due_shard: String,
         until_ms: i64,
         limit: i32,
         from: Option<rows::Item>,
-    ) -> Result<(Vec<rows::Item>, Option<rows::Item>), StoreError> {
+    ) -> Result<(Vec<ReservationId>, Option<rows::Item>), StoreError> {
         let answer = self
             .client
             .query()
@@ -176,7 +177,12 @@ impl Table {
             .send()
             .await
             .map_err(store_error)?;
-        Ok((answer.items.unwrap_or_default(), answer.last_evaluated_key))
+        let ids = answer.items.into_iter().flatten().filter_map(|item| {
+            let id = reads::id_of(&item);
+            id.inspect_err(|error| tracing::error!(due_shard, error = chain(error), "what is due is no reservation"))
+                .ok()
+        });
+        Ok((ids.collect(), answer.last_evaluated_key))
     }
 
     /// The items of these keys that exist, in no order. Strongly consistent.

@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::reservations::Repository;
 use super::rows::{Item, ReservationRow, SeatItem, SeatItemState};
 use super::{StoreError, keys, store_error};
+use crate::causes::chain;
 use crate::domain::event::{Seat, TakenSeat, TakenState};
 use crate::domain::ids::{CustomerId, EventId, ReservationId};
 use crate::domain::reservation::Status;
@@ -19,7 +20,7 @@ pub const MAX_PAGE: i32 = 100;
 /// Rows of one page, and where the next begins.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// The rows.
+    /// The rows that can be read.
     pub rows: Vec<ReservationRow>,
     /// Key after which the next page begins; `None` = the end.
     pub next: Option<HashMap<String, String>>,
@@ -28,8 +29,10 @@ pub struct Page {
 /// Rows of one shard of an event's reservations.
 #[derive(Debug, Clone)]
 pub struct ShardPage {
-    /// The rows.
+    /// The rows that can be read.
     pub rows: Vec<ReservationRow>,
+    /// How many cannot.
+    pub unreadable: usize,
     /// The `created_at_id` before which it goes on; `None` = the end.
     pub next: Option<String>,
 }
@@ -55,10 +58,10 @@ impl Repository {
     ) -> Result<HashMap<ReservationId, Option<ReservationRow>>, StoreError> {
         let keys = ids.iter().map(|id| keys::primary(keys::reservation(id), keys::ALONE)).collect();
         let items = self.table.batch_get(keys).await?;
-        items.into_iter().map(|item| Ok((id_of(&item)?, ReservationRow::from_item(item).ok()))).collect()
+        items.into_iter().map(|item| Ok((id_of(&item)?, readable(item)))).collect()
     }
 
-    /// A customer's reservations, newest first, at most `limit` of them. Lags by the index.
+    /// A customer's reservations, newest first, of at most `limit` rows. Lags by the index.
     ///
     /// # Errors
     /// When the table gives no usable answer.
@@ -83,8 +86,7 @@ impl Repository {
             .send()
             .await
             .map_err(store_error)?;
-        let rows =
-            answer.items.unwrap_or_default().into_iter().map(ReservationRow::from_item).collect::<Result<_, _>>()?;
+        let rows = answer.items.unwrap_or_default().into_iter().filter_map(readable).collect();
         Ok(Page { rows, next: answer.last_evaluated_key.map(text_key) })
     }
 
@@ -120,15 +122,17 @@ impl Repository {
             .send()
             .await
             .map_err(store_error)?;
-        let rows =
-            answer.items.unwrap_or_default().into_iter().map(ReservationRow::from_item).collect::<Result<_, _>>()?;
+        let items = answer.items.unwrap_or_default();
+        let count = items.len();
+        let rows: Vec<ReservationRow> = items.into_iter().filter_map(readable).collect();
+        let unreadable = count - rows.len();
         let next = match answer.last_evaluated_key.map(text_key) {
             Some(mut key) => {
                 Some(key.remove("created_at_id").ok_or_else(|| StoreError::corrupt("a key without created_at_id"))?)
             }
             None => None,
         };
-        Ok(ShardPage { rows, next })
+        Ok(ShardPage { rows, unreadable, next })
     }
 
     /// Reservations of one shard whose hold ended before `until_ms`, the oldest first, at most [`MAX_PAGE`].
@@ -136,8 +140,8 @@ impl Repository {
     /// # Errors
     /// When the table gives no usable answer.
     pub async fn due_to_expire(&self, shard: char, until_ms: i64) -> Result<Vec<ReservationId>, StoreError> {
-        let (items, _) = self.table.due(keys::due_expire(shard), until_ms, MAX_PAGE, None).await?;
-        items.iter().map(id_of).collect()
+        let (due, _) = self.table.due(keys::due_expire(shard), until_ms, MAX_PAGE, None).await?;
+        Ok(due)
     }
 
     /// The items of these seats, at most 100: those that are taken. Strongly consistent.
@@ -218,9 +222,17 @@ impl Repository {
     }
 }
 
-fn id_of(item: &Item) -> Result<ReservationId, StoreError> {
+/// The reservation an item is of.
+pub(super) fn id_of(item: &Item) -> Result<ReservationId, StoreError> {
     let pk = item.get("pk").and_then(|value| value.as_s().ok()).ok_or_else(|| StoreError::corrupt("no pk"))?;
     keys::reservation_id(pk).map_err(StoreError::corrupt)
+}
+
+/// The row, where it can be read: one that cannot keeps nobody else waiting.
+fn readable(item: Item) -> Option<ReservationRow> {
+    let pk = item.get("pk").and_then(|value| value.as_s().ok()).cloned();
+    let row = ReservationRow::from_item(item);
+    row.inspect_err(|error| tracing::error!(pk, error = chain(error), "a reservation cannot be read")).ok()
 }
 
 fn taken_seat(item: SeatItem) -> TakenSeat {

@@ -115,34 +115,8 @@ impl Settlements {
     /// When the table gives no usable answer.
     pub async fn due(&self, shard: char, until_ms: i64, after: Option<Place>) -> Result<Due, StoreError> {
         let (limit, from) = (i32::try_from(MAX_PAGE).unwrap_or(i32::MAX), after.map(|Place(key)| key));
-        let (items, next) = self.table.due(keys::due_settle(shard), until_ms, limit, from).await?;
-        let id = |item: &Item| keys::reservation_id(item.get("pk")?.as_s().ok()?).ok();
-        let ids: Vec<ReservationId> = items.iter().filter_map(id).collect();
-        if ids.len() < items.len() {
-            tracing::error!(shard = %shard, "what is due to be settled names no reservation");
-        }
+        let (ids, next) = self.table.due(keys::due_settle(shard), until_ms, limit, from).await?;
         Ok(Due { ids, next: next.map(Place) })
-    }
-
-    /// These reservations as they are stored, and how many of them could not be read. Strongly consistent.
-    ///
-    /// # Errors
-    /// When the table gives no usable answer.
-    pub async fn rows(&self, ids: &[ReservationId]) -> Result<(Vec<ReservationRow>, usize), StoreError> {
-        let wanted = ids.iter().map(|id| keys::primary(keys::reservation(id), keys::ALONE)).collect();
-        let items = self.table.batch_get(wanted).await?;
-        let (mut rows, mut unreadable) = (Vec::with_capacity(items.len()), 0);
-        for item in items {
-            // One that cannot be read keeps nobody else waiting.
-            match ReservationRow::from_item(item) {
-                Ok(row) => rows.push(row),
-                Err(error) => {
-                    unreadable += 1;
-                    tracing::error!(error = crate::causes::chain(&error), "a reservation cannot be settled");
-                }
-            }
-        }
-        Ok((rows, unreadable))
     }
 
     /// Counts a page: one transaction over its day, its reservations, and the job's item with fence and shard.

@@ -3,20 +3,17 @@
 
 use fred::types::Value;
 
+use super::repair::{KEPT_FOR_MS, SEEN_WITHIN_MS};
 use super::{Redis, RedisError, Script, keys, script};
 use crate::domain::event::Event;
 use crate::domain::ids::{CustomerId, EventId};
 
 /// Entries repaired by one script: three arguments and a key each, and no script takes more than a thousand.
 const ENTRIES_AT_ONCE: usize = 150;
-/// How long ago entries may have been looked at when they are repaired, in ms.
-const SEEN_WITHIN_MS: i64 = 5_000;
-/// How long what customers have outlives the sale, in ms: as `claim.lua` says it.
-const KEPT_FOR_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// The field of a customer's that is no entry: how often he has claimed lately.
 const RATE: &str = "@rate";
 
-/// When what customers have of an event ends, in ms since the epoch.
+/// When what customers have of an event ends, in ms since the epoch, as `claim.lua` says it.
 pub fn end_ms(event: &Event) -> i64 {
     event.document.sale.closes_at.as_millisecond() + KEPT_FOR_MS
 }
@@ -93,17 +90,11 @@ impl Entries {
     ///
     /// # Errors
     /// When Redis gives no usable answer; some may have been repaired then.
-    pub async fn repair(
-        &self,
-        event: &EventId,
-        seen_at_ms: i64,
-        end_ms: i64,
-        repairs: &[Repair],
-    ) -> Result<Vec<usize>, RedisError> {
+    pub async fn repair(&self, event: &EventId, seen_at_ms: i64, repairs: &[Repair]) -> Result<Vec<usize>, RedisError> {
         let mut done = Vec::new();
         for (n, some) in repairs.chunks(ENTRIES_AT_ONCE).enumerate() {
             let keys = some.iter().map(|repair| keys::customer(event, &repair.customer)).collect();
-            let mut args: Vec<Value> = vec![seen_at_ms.into(), SEEN_WITHIN_MS.into(), end_ms.into()];
+            let mut args: Vec<Value> = vec![seen_at_ms.into(), SEEN_WITHIN_MS.into()];
             for Repair { uuid, seen, wanted, .. } in some {
                 args.extend([uuid, seen, wanted].map(|text| Value::from(text.as_str())));
             }

@@ -105,6 +105,14 @@ pub enum RedisError {
     WouldEvict(String),
 }
 
+impl RedisError {
+    /// Whether there was no answer: the command may be sent again, to this Redis or another.
+    #[must_use]
+    pub fn is_no_answer(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::TimedOut)
+    }
+}
+
 /// A Lua script with its digest.
 #[derive(Debug, Clone)]
 pub(crate) struct Script {

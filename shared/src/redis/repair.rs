@@ -13,8 +13,10 @@ use crate::domain::ids::{EventId, Label};
 
 /// Seats repaired by one script: five arguments each, and no script takes more than a thousand.
 const SEATS_AT_ONCE: usize = 150;
-/// How long ago seats may have been looked at when they are repaired, in ms.
-const SEEN_WITHIN_MS: i64 = 5_000;
+/// How long ago what is repaired may have been looked at, in ms.
+pub(super) const SEEN_WITHIN_MS: i64 = 5_000;
+/// How long what Redis has of an event outlives it, in ms.
+pub const KEPT_FOR_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// How far a claim's end may lie ahead, in ms: the longest hold there is, and that grace. What lies beyond is nobody's claim.
 pub const FARTHEST_END_MS: i64 = 2 * MAX_HOLD_SECONDS as i64 * 1_000 + GRACE_MS;
 /// Keys dropped by one command.

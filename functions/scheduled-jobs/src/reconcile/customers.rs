@@ -4,12 +4,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use shared::causes::chain;
 use shared::domain::event::Event;
 use shared::domain::ids::{CustomerId, EventId, ReservationId};
 use shared::dynamodb::StoreError;
 use shared::dynamodb::keys::SHARDS;
-use shared::dynamodb::reads::{MAX_PAGE, ShardPage};
+use shared::dynamodb::reads::MAX_PAGE;
 use shared::dynamodb::rows::ReservationRow;
 use shared::redis::entries::{Look, Repair, end_ms};
 use tokio::time::Instant;
@@ -22,18 +21,11 @@ use crate::directory::Directory;
 /// Pages of reservations that one run goes through, of up to [`MAX_PAGE`] each: 20,000 a minute, which DynamoDB reads with some
 /// 2,000 units at most, and twice as many as there are reservations where Redis has lost all of them.
 pub const PAGES_A_RUN: u32 = 200;
-/// Suspects at which they are looked at again at once: so many there are only where Redis was lost, and nothing is on its way.
-const MAX_SUSPECTS: usize = 2_000;
 /// Suspects looked at together.
 const TOGETHER: usize = 100;
 
-/// An entry that differs from the table, as far as the index tells.
-struct Suspect {
-    customer: CustomerId,
-    uuid: String,
-    /// What it says; empty = there is none.
-    seen: String,
-}
+/// An entry: whose, and the uuid of its reservation.
+type Key = (CustomerId, String);
 
 /// How far one run comes.
 struct Turn {
@@ -42,14 +34,9 @@ struct Turn {
     /// Where it has come to; `None` = nowhere yet.
     place: Option<Place>,
     /// Entries it has compared with their rows.
-    compared: HashSet<(CustomerId, String)>,
-    suspects: Vec<Suspect>,
-}
-
-impl Turn {
-    fn suspect(&mut self, (customer, uuid): (CustomerId, String), seen: String) {
-        self.suspects.push(Suspect { customer, uuid, seen });
-    }
+    compared: HashSet<Key>,
+    /// Entries of the event that differ from the table, as far as the index tells, and what they say; empty = there is none.
+    suspects: Vec<(Key, String)>,
 }
 
 /// Where a run goes on.
@@ -141,19 +128,9 @@ async fn of_event(
                 return Err(Halt::Deadline);
             }
             turn.pages -= 1;
-            let page = match jobs.repository.of_event(id, *name, before.as_deref(), MAX_PAGE).await {
-                // Keeps the other shards waiting no longer.
-                Err(error @ StoreError::Corrupt(_)) => {
-                    tracing::error!(event_id = %id, shard, error = chain(&error), "entries are not compared");
-                    done.unsettled += 1;
-                    ShardPage { rows: Vec::new(), next: None }
-                }
-                page => page?,
-            };
+            let page = jobs.repository.of_event(id, *name, before.as_deref(), MAX_PAGE).await?;
+            done.unsettled += page.unreadable;
             compare_page(jobs, &event, page.rows, turn, done).await?;
-            if turn.suspects.len() >= MAX_SUSPECTS {
-                settle_all(jobs, &event, deadline, turn, done).await?;
-            }
             before = page.next;
             let next = if before.is_some() { shard } else { shard + 1 };
             turn.place = Some(Place::In { event: id.clone(), shard: next, before: before.clone() });
@@ -162,22 +139,11 @@ async fn of_event(
             }
         }
     }
-    settle_all(jobs, &event, deadline, turn, done).await
-}
-
-async fn settle_all(
-    jobs: &Jobs,
-    event: &Event,
-    deadline: Instant,
-    turn: &mut Turn,
-    done: &mut Reconciled,
-) -> Result<(), Halt> {
-    let suspects = std::mem::take(&mut turn.suspects);
-    for some in suspects.chunks(TOGETHER) {
+    for some in std::mem::take(&mut turn.suspects).chunks(TOGETHER) {
         if Instant::now() >= deadline {
             return Err(Halt::Deadline);
         }
-        settle(jobs, event, some, done).await?;
+        settle(jobs, &event, some, done).await?;
     }
     Ok(())
 }
@@ -190,7 +156,7 @@ async fn compare_page(
     turn: &mut Turn,
     done: &mut Reconciled,
 ) -> Result<(), Halt> {
-    let mut rows: HashMap<(CustomerId, String), ReservationRow> = rows
+    let mut rows: HashMap<Key, ReservationRow> = rows
         .into_iter()
         .filter(|row| row.block.is_none())
         .map(|row| ((row.customer.clone(), row.reservation_id.uuid().to_owned()), row))
@@ -208,7 +174,7 @@ async fn compare_page(
             let key = (customer.clone(), uuid);
             let is_first = turn.compared.insert(key.clone());
             match rows.remove(&key) {
-                Some(row) if compare_entry(&seen, Some(&row), now_ms).is_some() => turn.suspect(key, seen),
+                Some(row) if compare_entry(&seen, Some(&row), now_ms).is_some() => turn.suspects.push((key, seen)),
                 None if is_first => elsewhere.push((key, seen)),
                 Some(_) | None => {}
             }
@@ -216,13 +182,13 @@ async fn compare_page(
     }
     for (key, row) in rows {
         if compare_entry("", Some(&row), now_ms).is_some() {
-            turn.suspect(key, String::new());
+            turn.suspects.push((key, String::new()));
         }
     }
     let stored = Stored::of(jobs, event, elsewhere.iter().map(|(key, _)| key)).await?;
     for (key, seen) in elsewhere {
         if stored.compare(&key, &seen, now_ms).is_some() {
-            turn.suspect(key, seen);
+            turn.suspects.push((key, seen));
         }
     }
     Ok(())
@@ -235,11 +201,7 @@ struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    async fn of<'k>(
-        jobs: &Jobs,
-        event: &'a Event,
-        keys: impl Iterator<Item = &'k (CustomerId, String)>,
-    ) -> Result<Self, StoreError> {
+    async fn of<'k>(jobs: &Jobs, event: &'a Event, keys: impl Iterator<Item = &'k Key>) -> Result<Self, StoreError> {
         // What is no uuid names no reservation.
         let ids: HashSet<ReservationId> =
             keys.filter_map(|(_, uuid)| ReservationId::of(&event.id, uuid).ok()).collect();
@@ -247,12 +209,7 @@ impl<'a> Stored<'a> {
     }
 
     /// Compares what stands for a customer with his reservation. What cannot be read says nothing.
-    fn compare(
-        &self,
-        (customer, uuid): &(CustomerId, String),
-        seen: &str,
-        now_ms: i64,
-    ) -> Option<(String, Option<Drift>)> {
+    fn compare(&self, (customer, uuid): &Key, seen: &str, now_ms: i64) -> Option<(String, Option<Drift>)> {
         let row = match ReservationId::of(self.event, uuid).ok().and_then(|id| self.rows.get(&id)) {
             Some(None) => return None,
             Some(Some(row)) => Some(row).filter(|row| row.customer == *customer),
@@ -264,10 +221,8 @@ impl<'a> Stored<'a> {
 
 /// Repairs what still says the same and still differs, and looks once more: a truth that was told between look and repair
 /// may have left a damaged entry as it was.
-async fn settle(jobs: &Jobs, event: &Event, suspects: &[Suspect], done: &mut Reconciled) -> Result<(), Halt> {
-    let key = |suspect: &Suspect| (suspect.customer.clone(), suspect.uuid.clone());
-    let mut expected: HashMap<(CustomerId, String), String> =
-        suspects.iter().map(|suspect| (key(suspect), suspect.seen.clone())).collect();
+async fn settle(jobs: &Jobs, event: &Event, suspects: &[(Key, String)], done: &mut Reconciled) -> Result<(), Halt> {
+    let mut expected: HashMap<Key, String> = suspects.iter().cloned().collect();
     for round in 0..ROUNDS {
         let customers: HashSet<&CustomerId> = expected.keys().map(|(customer, _)| customer).collect();
         let customers: Vec<CustomerId> = customers.into_iter().cloned().collect();
@@ -294,7 +249,7 @@ async fn settle(jobs: &Jobs, event: &Event, suspects: &[Suspect], done: &mut Rec
         if repairs.is_empty() {
             return Ok(());
         }
-        let repaired = jobs.entries.repair(&event.id, now_ms, end_ms(event), &repairs).await?;
+        let repaired = jobs.entries.repair(&event.id, now_ms, &repairs).await?;
         let drifts: Vec<Drift> = repaired.iter().filter_map(|at| drifts.get(*at).copied().flatten()).collect();
         count(&drifts, done);
         let repaired = repaired.into_iter().filter_map(|at| repairs.get(at).cloned());

@@ -20,7 +20,7 @@ use shared::domain::layout::SEATS_PER_PARTITION;
 use shared::dynamodb::StoreError;
 use shared::dynamodb::events::EventSummary;
 use shared::redis::RedisError;
-use shared::redis::repair::{Repair, Seen, Wanted};
+use shared::redis::repair::{KEPT_FOR_MS, Repair, Seen, Wanted};
 use shared::telemetry::{DRIFT, REASON};
 use tokio::time::Instant;
 
@@ -39,8 +39,6 @@ pub const PARTITIONS_A_RUN: u32 = 400;
 const PARTITIONS_AT_ONCE: usize = 8;
 /// Times a partition, or a group of entries, is compared until nothing is repaired any more.
 const ROUNDS: usize = 4;
-/// How long what Redis has of an event outlives it, in ms.
-const KEPT_FOR_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
 /// What a run of `reconcile` did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
