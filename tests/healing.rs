@@ -18,6 +18,7 @@ on_both_sets!(
     a_confirmation_whose_maker_died_is_told_by_the_job,
     a_cancellation_whose_maker_died_frees_the_seat_by_the_job,
     an_announcement_of_which_nothing_came_is_forgotten,
+    a_reservation_that_cannot_be_read_keeps_nobody_else_waiting,
     a_change_that_was_told_leaves_no_announcement,
     a_replay_of_long_ago_frees_no_seat_that_was_sold_again,
 );
@@ -81,6 +82,23 @@ async fn a_confirmation_whose_maker_died_is_told_by_the_job(set: ServerSet) {
     assert_eq!(broken.heal().await, (1, 0));
     assert_eq!(broken.office.seat_status("heal", "A-1-1").await, "sold");
     assert_eq!((broken.announced().await, broken.heal().await), (0, (0, 0)));
+    broken.office.close().await;
+}
+
+async fn a_reservation_that_cannot_be_read_keeps_nobody_else_waiting(set: ServerSet) {
+    let (broken, row) = held(set).await;
+    let bob = insist(&broken.office.customer("bob"), "heal", "k", &["A-1-2"]).await;
+    broken.office.drained().await;
+    let beside = broken.repository.get(&id(&bob)).await.unwrap().unwrap();
+    // Hers comes first.
+    broken.announce(&row).await;
+    broken.office.spoil(&row.reservation_id).await;
+    let now_ms = broken.announce(&beside).await;
+    let confirmed = broken.repository.confirm(&beside, Some("p"), "Asia/Seoul", now_ms, Some(now_ms)).await.unwrap();
+    assert!(matches!(confirmed, Change::Done(_)), "{confirmed:?}");
+    let Report::Heal(done) = broken.office.system.run_job("heal").await.unwrap() else { panic!("another job") };
+    assert_eq!((done.healed, done.failed, broken.announced().await), (1, 1, 1));
+    assert_eq!(broken.office.seat_status("heal", "A-1-2").await, "sold");
     broken.office.close().await;
 }
 

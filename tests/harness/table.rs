@@ -1,6 +1,7 @@
 //! The whole table as text that compares byte for byte.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use shared::domain::ids::ReservationId;
 use shared::dynamodb::Table;
 
 use super::Office;
@@ -14,6 +15,24 @@ impl Office {
     /// Every item, sorted.
     pub async fn scan(&self) -> Vec<String> {
         scan(&self.table().await).await
+    }
+
+    /// Spoils the row of a reservation, so that nobody can read it.
+    pub async fn spoil(&self, id: &ReservationId) {
+        let table = self.table().await;
+        let (client, name) = table.raw();
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let update = client.update_item().table_name(name).key("pk", text(&format!("RES#{id}"))).key("sk", text("-"));
+        let update = update.update_expression("SET currency = :no").expression_attribute_values(":no", text("?"));
+        update.send().await.unwrap();
+    }
+
+    /// Puts an item of one text that nobody can read.
+    pub async fn has_rubbish(&self, pk: &str, sk: &str) {
+        let table = self.table().await;
+        let (client, name) = table.raw();
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        client.put_item().table_name(name).item("pk", text(pk)).item("sk", text(sk)).send().await.unwrap();
     }
 
     /// Puts the row of a hold that ran out long ago and that nobody can read. Its shard is the first, and it is the oldest in

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use local::client::ApiClient;
 use local::servers::ServerSet;
 use scheduled_jobs::{Jobs, run_job};
@@ -72,11 +71,7 @@ async fn a_row_that_cannot_be_read_keeps_nobody_else_waiting_and_its_entry_stays
         shard(&id) == shard(&pill)
     });
     let beside = desk.office.holds(&carol, "pill", &key.unwrap(), &["A-1-3"]).await;
-    let table = desk.office.table().await;
-    let (client, name) = table.raw();
-    let text = |text: &str| AttributeValue::S(text.to_owned());
-    let update = client.update_item().table_name(name).key("pk", text(&format!("RES#{pill}"))).key("sk", text("-"));
-    update.update_expression("SET currency = :no").expression_attribute_values(":no", text("?")).send().await.unwrap();
+    desk.office.spoil(&pill).await;
     // In his stands what nobody can judge, and one that needs no row to be judged.
     let hers = desk.entry("alice", &pill).await;
     desk.redis(&["HSET", &desk.entries_of("bob"), pill.uuid(), "0:1:s:A-1-1"]).await;

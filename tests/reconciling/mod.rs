@@ -1,9 +1,10 @@
 //! Reconciling: every kind of drift between Redis and the table is found and repaired, nothing that is newer than the look is
 //! overwritten, what is in doubt comes first and survives its runner, and what is long over is dropped. [`customers`]: what
-//! they have. [`storm`]: under random damage.
+//! they have. [`storm`]: under random damage. [`unhindered`]: what cannot be read, and what comes too late, stops nothing else.
 
 mod customers;
 mod storm;
+mod unhindered;
 
 use std::collections::BTreeMap;
 

@@ -44,7 +44,7 @@ pub async fn expire(jobs: &Jobs, wall_ms: i64, deadline: Instant) -> Result<Expi
     let Some(now_ms) = clocks::slower(jobs, wall_ms).await else {
         return Ok(Expired { without_clock: true, ..nothing });
     };
-    match alone(jobs, "expire", deadline, async || all_shards(jobs, now_ms - GRACE_MS, deadline).await).await {
+    match alone(jobs, "expire", deadline, async |until| all_shards(jobs, now_ms - GRACE_MS, until).await).await {
         Ok(done) => done,
         Err(Stopped::WithoutRedis) => Ok(Expired { without_clock: true, ..nothing }),
         Err(Stopped::TooLate) => Ok(Expired { cut_short: true, ..nothing }),

@@ -3,9 +3,10 @@
 
 use serde::Serialize;
 use shared::causes::chain;
-use shared::domain::ids::EventId;
+use shared::domain::ids::{EventId, ReservationId};
 use shared::dynamodb::StoreError;
 use shared::redis::moving::{Announced, MAX_MOVING};
+use shared::redis::truth::Truth;
 use shared::telemetry::UNDECIDED_MS;
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ pub struct Healed {
     pub healed: usize,
     /// Announcements of which nothing had come.
     pub forgotten: usize,
+    /// Reservations that cannot be read, so that nobody can tell what became of them; the next run tries again.
+    pub failed: usize,
     /// How long the oldest undecided claim of any event waits, in ms; 0 = none is.
     pub undecided_ms: i64,
     /// Whether another runner was at it, or took over.
@@ -33,7 +36,7 @@ pub struct Healed {
 /// Heals every event of the directory.
 pub async fn heal(jobs: &Jobs, deadline: Instant) -> Result<Healed, StoreError> {
     let nothing = Healed::default();
-    let done = match alone(jobs, "heal", deadline, async || heal_all(jobs, deadline).await).await {
+    let done = match alone(jobs, "heal", deadline, async |until| heal_all(jobs, until).await).await {
         Ok(done) => done?,
         Err(Stopped::WithoutRedis) => return Ok(Healed { without_redis: true, ..nothing }),
         Err(Stopped::TooLate) => return Ok(Healed { cut_short: true, ..nothing }),
@@ -59,6 +62,7 @@ async fn heal_all(jobs: &Jobs, deadline: Instant) -> Result<Healed, StoreError> 
 
 async fn heal_event(jobs: &Jobs, event: &EventId, deadline: Instant, done: &mut Healed) -> Result<(), StoreError> {
     loop {
+        let failed = done.failed;
         let announced = match jobs.moving.waiting(event).await {
             Ok(waiting) => {
                 done.undecided_ms = done.undecided_ms.max(waiting.undecided_ms);
@@ -80,17 +84,25 @@ async fn heal_event(jobs: &Jobs, event: &EventId, deadline: Instant, done: &mut 
                 return Ok(());
             }
         }
-        // Each was settled or forgotten, so a full page may have more behind it.
-        if announced.len() < MAX_MOVING {
+        // Where each was settled or forgotten, a full page may have more behind it.
+        if announced.len() < MAX_MOVING || done.failed > failed {
             return Ok(());
         }
     }
 }
 
 async fn heal_one(jobs: &Jobs, change: &Announced, done: &mut Healed) -> Result<(), StoreError> {
-    let told = match jobs.repository.get(&change.id).await? {
-        Some(row) => {
-            let truth = jobs.repository.truth_of(&row).await?;
+    let truth = match stored(jobs, &change.id).await {
+        // One that cannot be read keeps nobody else waiting.
+        Err(error @ StoreError::Corrupt(_)) => {
+            done.failed += 1;
+            tracing::error!(reservation_id = %change.id, error = chain(&error), "a reservation cannot be healed");
+            return Ok(());
+        }
+        truth => truth?,
+    };
+    let told = match truth {
+        Some(truth) => {
             done.healed += 1;
             jobs.truths.heal(&truth, &change.token).await
         }
@@ -106,4 +118,11 @@ async fn heal_one(jobs: &Jobs, change: &Announced, done: &mut Healed) -> Result<
         done.without_redis = true;
     }
     Ok(())
+}
+
+async fn stored(jobs: &Jobs, id: &ReservationId) -> Result<Option<Truth>, StoreError> {
+    match jobs.repository.get(id).await? {
+        Some(row) => jobs.repository.truth_of(&row).await.map(Some),
+        None => Ok(None),
+    }
 }

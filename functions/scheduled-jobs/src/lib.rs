@@ -100,7 +100,8 @@ impl Report {
         let (job, failed) = match self {
             Self::Expire(done) => ("expire", done.failed),
             Self::Settle(done) => ("settle", done.failed),
-            Self::Heal(_) | Self::Reconcile(_) | Self::WriteBack(_) | Self::Redrive(_) => return None,
+            Self::Heal(done) => ("heal", done.failed),
+            Self::Reconcile(_) | Self::WriteBack(_) | Self::Redrive(_) => return None,
         };
         (failed > 0).then_some((job, failed))
     }

@@ -54,7 +54,7 @@ pub async fn settle(jobs: &Jobs, wall_ms: i64, deadline: Instant) -> Result<Sett
         return Ok(Settled { without_redis: true, ..nothing });
     };
     let until_ms = now_ms - MARGIN_MS;
-    match alone(jobs, "settle", deadline, async || all_shards(jobs, until_ms, deadline).await).await {
+    match alone(jobs, "settle", deadline, async |until| all_shards(jobs, until_ms, until).await).await {
         Ok(done) => done,
         Err(Stopped::WithoutRedis) => Ok(Settled { without_redis: true, ..nothing }),
         Err(Stopped::TooLate) => Ok(Settled { cut_short: true, ..nothing }),

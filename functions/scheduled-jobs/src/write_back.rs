@@ -32,7 +32,7 @@ pub struct WrittenBack {
 /// Writes back the views of every event of the directory.
 pub async fn write_back(jobs: &Jobs, deadline: Instant) -> Result<WrittenBack, StoreError> {
     let nothing = WrittenBack::default();
-    match alone(jobs, "write_back", deadline, async || all_events(jobs, deadline).await).await {
+    match alone(jobs, "write_back", deadline, async |until| all_events(jobs, until).await).await {
         Ok(done) => done,
         Err(Stopped::WithoutRedis) => Ok(WrittenBack { without_redis: true, ..nothing }),
         Err(Stopped::TooLate) => Ok(WrittenBack { cut_short: true, ..nothing }),

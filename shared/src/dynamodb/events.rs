@@ -16,6 +16,7 @@ use super::publication::{Layouts, Publication, Written, deflated, inflated};
 use super::removing::{Removing, STILL_REMOVING};
 use super::rows::Item;
 use super::{StoreError, Table, keys, store_error};
+use crate::causes::chain;
 use crate::domain::Invalid;
 use crate::domain::document::{EventDocument, SaleState, SaleWindow};
 use crate::domain::event::{Event, Seat};
@@ -233,8 +234,13 @@ impl Events {
             .items
             .unwrap_or_default()
             .iter()
-            .map(|item| serde_json::from_str(attribute(item, "summary")?).map_err(StoreError::corrupt))
-            .collect::<Result<_, _>>()?;
+            .filter_map(|item| {
+                let summary =
+                    attribute(item, "summary").and_then(|text| serde_json::from_str(text).map_err(StoreError::corrupt));
+                // One that cannot be read keeps no other from being listed.
+                summary.inspect_err(|error| tracing::error!(error = chain(error), "an event cannot be listed")).ok()
+            })
+            .collect();
         let next = match answer.last_evaluated_key {
             Some(key) => Some(EventId::parse(attribute(&key, "sk")?).map_err(StoreError::corrupt)?),
             None => None,

@@ -2,8 +2,8 @@
 //!
 //! What a batch holds leaves the counter in the moment it gets its name, and stays here until the table has it. So whatever
 //! dies wherever, a view is in exactly one of three places: the counter, the batch, the table. A failover that loses the
-//! latest writes of Redis costs the views among them; one that brings back a batch the table had two batches ago counts it
-//! again.
+//! latest writes of Redis costs the views among them; one that forgets that a batch was taken, after the table had it, or brings
+//! back one of earlier, counts that batch again. And a look whose connection is lost is sent once more: it may count twice.
 
 use super::{Redis, RedisError, Script, keys, script};
 use crate::domain::ids::EventId;

@@ -32,12 +32,15 @@ fn open() -> Vec<Route> {
             views::Health,
         >(
             200, "It does."
-        )),
+        ))
+        .refuses(&[Slug::Unavailable]),
         Route::new(Get, "/openapi.json", "openapi", "Describe this API", Door::Open).answers(
             Answer::object(200, "This document.").with("Cache-Control", "It stays what it is until the next release."),
-        ),
+        )
+        .refuses(&[Slug::Unavailable]),
         Route::new(Get, "/events", "list_events", "List the events, a page by id", Door::Open)
             .query::<sent::PageParameters>()
+            .heeds("Cache-Control", "`no-cache` is answered by no copy.")
             .answers(
                 Answer::json::<views::Events>(200, "A page.")
                     .leads_to("list_events", &[("cursor", "$response.body#/cursor")])
@@ -48,6 +51,7 @@ fn open() -> Vec<Route> {
             .refuses(&[Slug::InvalidRequest, Slug::Unavailable]),
         about("/events/{event_id}", "show_event", "Show an event with counts per section")
             .described("Counts a view.")
+            .heeds("Cache-Control", "`no-cache` is answered by no copy.")
             .answers(
                 Answer::json::<views::EventPage>(200, "The event.")
                     .leads_to("show_seats", &[("event_id", "$response.body#/event_id")])

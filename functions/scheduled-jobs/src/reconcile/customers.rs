@@ -14,7 +14,7 @@ use shared::redis::entries::{Look, Repair, end_ms};
 use tokio::time::Instant;
 
 use super::compare::{Drift, compare_entry};
-use super::{Halt, ROUNDS, Reconciled, count, is_long_over};
+use super::{Halt, ROUNDS, Reconciled, count, event_of, is_long_over};
 use crate::Jobs;
 use crate::directory::Directory;
 
@@ -117,7 +117,7 @@ async fn of_event(
     turn: &mut Turn,
     done: &mut Reconciled,
 ) -> Result<(), Halt> {
-    let Some(event) = jobs.events.get(id).await? else { return Ok(()) };
+    let Some(event) = event_of(jobs, id, done).await?.flatten() else { return Ok(()) };
     // Since then there is nothing to compare any more.
     if end_ms(&event) <= now_ms {
         return Ok(());

@@ -76,9 +76,9 @@ enum Halt {
 
 /// Compares what is in doubt, and then as much of the rest as one run may.
 pub async fn reconcile(jobs: &Jobs, deadline: Instant) -> Result<Reconciled, StoreError> {
-    let run = alone(jobs, JOB, deadline, async || {
+    let run = alone(jobs, JOB, deadline, async |until| {
         let mut done = Reconciled::default();
-        let halt = everything(jobs, deadline, &mut done).await.err();
+        let halt = everything(jobs, until, &mut done).await.err();
         (done, halt)
     });
     let nothing = Reconciled::default();
@@ -113,20 +113,34 @@ fn is_long_over(event: &EventSummary, now_ms: i64) -> bool {
     event.starts_at.max(event.sale.closes_at).as_millisecond() + KEPT_FOR_MS < now_ms
 }
 
+/// An event, if there is one; `None` = it cannot be read, which keeps no other waiting.
+async fn event_of(jobs: &Jobs, id: &EventId, done: &mut Reconciled) -> Result<Option<Option<Event>>, StoreError> {
+    match jobs.events.get(id).await {
+        Err(error @ StoreError::Corrupt(_)) => {
+            done.unsettled += 1;
+            tracing::error!(event_id = %id, error = chain(&error), "an event cannot be reconciled");
+            Ok(None)
+        }
+        event => event.map(Some),
+    }
+}
+
 async fn in_doubt(jobs: &Jobs, id: &EventId, deadline: Instant, done: &mut Reconciled) -> Result<(), Halt> {
     let labels = jobs.repairs.take_dirty(id).await?;
     if labels.is_empty() {
         return Ok(());
     }
-    let event = jobs.events.get(id).await?;
+    let event = event_of(jobs, id, done).await?;
+    let is_readable = event.is_some();
+    let event = event.flatten();
     for label in labels {
         let is_right = match event.as_ref().and_then(|event| Some((event, event.section(&label)?))) {
             Some((event, section)) => {
                 done.in_doubt += 1;
                 one_section(jobs, event, section, deadline, done).await?
             }
-            // Unpublished since.
-            None => true,
+            // Unpublished since, as far as that can be read.
+            None => is_readable,
         };
         jobs.repairs.settle(id, &label, is_right).await?;
     }
@@ -195,14 +209,14 @@ async fn sections_of(
     turn: &mut InTurn,
     done: &mut Reconciled,
 ) -> Result<(), Halt> {
-    let Some(event) = jobs.events.get(id).await? else { return Ok(()) };
+    let Some(event) = event_of(jobs, id, done).await?.flatten() else { return Ok(()) };
     let at = behind.and_then(|label| event.sections.iter().position(|section| section.id == *label));
     for section in &event.sections[at.map_or(0, |at| at + 1)..] {
         if turn.budget == 0 {
             return Ok(());
         }
-        done.in_turn += 1;
         one_section(jobs, &event, section, deadline, done).await?;
+        done.in_turn += 1;
         // A section may have more partitions than a run compares; it is compared whole all the same.
         turn.budget = turn.budget.saturating_sub(section.layout.partitions());
         turn.place = Some(format!("{id} {}", section.id));
@@ -211,7 +225,7 @@ async fn sections_of(
 }
 
 async fn drop_event(jobs: &Jobs, id: &EventId, done: &mut Reconciled) -> Result<(), Halt> {
-    let Some(event) = jobs.events.get(id).await? else { return Ok(()) };
+    let Some(event) = event_of(jobs, id, done).await?.flatten() else { return Ok(()) };
     let sections: Vec<Label> = event.sections.iter().map(|section| section.id.clone()).collect();
     jobs.repairs.drop_event(id, &sections).await?;
     done.dropped += 1;
@@ -231,7 +245,14 @@ async fn one_section(
             if Instant::now() >= deadline {
                 return Err(Halt::Deadline);
             }
-            one_partition(jobs, event, section, partition).await
+            match one_partition(jobs, event, section, partition).await {
+                Err(Halt::Store(error @ StoreError::Corrupt(_))) => {
+                    let (event_id, section) = (&event.id, &section.id);
+                    tracing::error!(%event_id, %section, partition, error = chain(&error), "seats cannot be reconciled");
+                    Ok(Partition { repaired: Vec::new(), is_right: false })
+                }
+                compared => compared,
+            }
         })
         .collect();
     let mut partitions = stream::iter(partitions).buffer_unordered(PARTITIONS_AT_ONCE);
