@@ -25,11 +25,11 @@ pub const WAIT_FOR_OWN: Duration = Duration::from_millis(6_500);
 
 /// Looks for what another process reads until it is there, and no longer than anybody waits for another; what the last look
 /// has found.
-pub async fn wait_while<T, F: Future<Output = T>>(is_read: impl Fn(&T) -> bool, look: impl Fn() -> F) -> T {
+pub async fn wait_while<T, F: Future<Output = T>>(is_being_read: impl Fn(&T) -> bool, look: impl Fn() -> F) -> T {
     let began = Moment::now();
     loop {
         let found = look().await;
-        if !is_read(&found) || began.age_at(Moment::now()) >= WAIT_FOR_OTHERS {
+        if !is_being_read(&found) || began.age_at(Moment::now()) >= WAIT_FOR_OTHERS {
             return found;
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -1,7 +1,7 @@
 //! The HTTP function: checks and claims seats in Redis, remembers the request in Kafka, answers from what is decided.
 //!
 //! One reservation, top to bottom: [`routes`] parses → [`reserve`] has all the ifs → `shared::redis::claims` says yes or
-//! no → `shared::kafka` remembers. [`problem`] is the only file that knows HTTP status codes.
+//! no → `shared::kafka` remembers. [`problem`] alone knows the status codes of refusals.
 
 mod accept;
 mod best;

@@ -1,5 +1,5 @@
-//! Refusals as callers see them: RFC 9457 problems with a stable `type` slug. The only file that knows HTTP status codes
-//! of refusals. What is internal goes into the log, once, here.
+//! Refusals as callers see them: RFC 9457 problems with a stable `type` slug. Nothing else knows the status
+//! codes of refusals. What is internal goes into the log, once, here.
 
 mod fields;
 mod slug;

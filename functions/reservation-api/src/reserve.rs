@@ -285,6 +285,6 @@ fn refusal(refused: Claimed, id: &ReservationId, wish: &Wish) -> Refusal {
         | Claimed::Own { .. }
         | Claimed::KeyReused { .. }
         | Claimed::Stale
-        | Claimed::Cold(_) => Refusal::unavailable(None, "a claim was answered twice"),
+        | Claimed::Cold(_) => Refusal::unavailable(None, "the claim has no such refusal"),
     }
 }

@@ -19,7 +19,7 @@ const TO_FINISH: Duration = Duration::from_secs(2);
 /// Why a job was not run to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
-    /// The lock cannot be had: Redis gives no answer.
+    /// The lock cannot be had or kept: Redis gives no answer.
     WithoutRedis,
     /// The deadline leaves no time.
     TooLate,

@@ -32,7 +32,7 @@ pub struct Expired {
     pub failed: usize,
     /// Whether another runner was at it, or took over.
     pub overtaken: bool,
-    /// Whether the run did nothing because Redis gave no time or no lock.
+    /// Whether Redis gave no time, or the lock could not be had or kept; what was done until then is not counted here.
     pub without_clock: bool,
     /// Whether the deadline came before the end; the next run goes on.
     pub cut_short: bool,
@@ -61,17 +61,17 @@ async fn all_shards(jobs: &Jobs, until_ms: i64, deadline: Instant) -> Result<Exp
                 return Ok(done);
             }
             let due = jobs.repository.due_to_expire(shard, until_ms).await?;
-            let ends: Vec<_> = due.iter().map(|id| end(jobs, id, until_ms)).collect();
+            let ends: Vec<_> = due.iter().map(|id| async move { (id, end(jobs, id, until_ms).await) }).collect();
             let ended: Vec<_> = stream::iter(ends).buffer_unordered(AT_ONCE).collect().await;
             let mut moved = 0;
-            for result in ended {
+            for (id, result) in ended {
                 match result {
                     Ok(true) => moved += 1,
                     Ok(false) => done.left_alone += 1,
                     // One that cannot be ended keeps nobody else waiting; the next run tries it again.
                     Err(error) => {
                         done.failed += 1;
-                        tracing::error!(error = chain(&error), "a hold could not be expired");
+                        tracing::error!(reservation_id = %id, error = chain(&error), "a hold could not be expired");
                     }
                 }
             }

@@ -101,21 +101,18 @@ async fn heal_one(jobs: &Jobs, change: &Announced, done: &mut Healed) -> Result<
         }
         truth => truth?,
     };
-    let told = match truth {
-        Some(truth) => {
-            done.healed += 1;
-            jobs.truths.heal(&truth, &change.token).await
-        }
+    let (told, count) = match truth {
+        Some(truth) => (jobs.truths.heal(&truth, &change.token).await, &mut done.healed),
         // Nothing is stored. A message that still comes tells its outcome by itself.
-        None => {
-            done.forgotten += 1;
-            jobs.moving.forget(change).await
-        }
+        None => (jobs.moving.forget(change).await, &mut done.forgotten),
     };
-    if let Err(error) = told {
-        let error = chain(&error);
-        tracing::warn!(reservation_id = %change.id, error, "redis was not told; the next run tries again");
-        done.without_redis = true;
+    match told {
+        Ok(()) => *count += 1,
+        Err(error) => {
+            let error = chain(&error);
+            tracing::warn!(reservation_id = %change.id, error, "redis was not told; the next run tries again");
+            done.without_redis = true;
+        }
     }
     Ok(())
 }

@@ -41,7 +41,7 @@ pub struct Settled {
     pub failed: usize,
     /// Whether another runner was at it, or took over.
     pub overtaken: bool,
-    /// Whether the run did nothing because Redis gave no time or no lock.
+    /// Whether Redis gave no time, or the lock could not be had or kept; what was done until then is not counted here.
     pub without_redis: bool,
     /// Whether the deadline came before the end; the next run goes on.
     pub cut_short: bool,
@@ -133,8 +133,8 @@ impl Run<'_> {
             }
         }
         self.done.failed += ids.len();
-        if !ids.is_empty() {
-            tracing::error!(reservations = ids.len(), "reservations could not be settled; the next run tries again");
+        for id in ids {
+            tracing::error!(reservation_id = %id, "a reservation could not be settled; the next run tries again");
         }
         Ok(())
     }

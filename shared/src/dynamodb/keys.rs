@@ -41,7 +41,7 @@ pub const BY_EVENT: &str = "by_event";
 /// Index: what is to be done next, by kind and time, in [`SHARDS`] partitions.
 pub const DUE: &str = "due";
 /// Shards of an index partition: one for each first hex digit of the uuid. Sixteen partitions of 1,000 write units take
-/// 8,000 holds of an event in one second; a hot index partition would throttle the table.
+/// 16,000 holds of an event in one second; a hot index partition would throttle the table.
 pub const SHARDS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
 
 /// How long creating the table may take: a local server that has just started needs seconds for its first one.

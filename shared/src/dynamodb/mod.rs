@@ -216,7 +216,7 @@ impl Table {
         }
     }
 
-    /// The client and the table's name, for those who look at whole tables: the local system, tests, reconciliation.
+    /// The client and the table's name, for tests that look at whole tables and spoil items.
     pub fn raw(&self) -> (&Client, &str) {
         (&self.client, &self.name)
     }

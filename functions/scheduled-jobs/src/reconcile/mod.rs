@@ -30,10 +30,10 @@ use crate::directory::Directory;
 use compare::{Drift, Verdict, compare};
 pub use customers::PAGES_A_RUN;
 
-/// The job's name, under which it keeps how far it has come.
+/// The job's name.
 const JOB: &str = "reconcile";
 /// Partitions compared in turn by one run, beside those in doubt: of 200 seats each, so 80,000 seats a minute, which
-/// DynamoDB reads with some 2,000 units at most.
+/// DynamoDB reads with some 4,000 units at most.
 pub const PARTITIONS_A_RUN: u32 = 400;
 /// Partitions of a section compared at the same time.
 const PARTITIONS_AT_ONCE: usize = 8;
