@@ -45,12 +45,11 @@ impl Site {
         Self { office, raw, event: EventId::parse(event).unwrap(), repository, set }
     }
 
-    /// A process that runs jobs, as one that has just begun, and its one connection to Redis. It compares seats only where
-    /// they are in doubt: what is not is repaired in turn anyway, whoever dies.
+    /// A process that runs jobs, as one that has just begun, and its one connection to Redis.
     async fn process(&self) -> (Jobs, Redis) {
         let config = self.office.system.config();
         let redis = Redis::connect(&config.redis_url, 1).await.unwrap();
-        (Jobs::new(config, redis.clone(), self.office.table().await).comparing(0), redis)
+        (Jobs::new(config, redis.clone(), self.office.table().await), redis)
     }
 
     async fn run(&self, job: &str) -> Value {
