@@ -32,6 +32,9 @@ use crate::{App, list, mine, prefer, views, wait};
 /// Largest body of a customer, in bytes.
 const MAX_BODY: usize = 64 * 1024;
 
+/// Largest answer, in bytes: Lambda takes 6 MB of JSON, in which each quote of ours takes two bytes.
+const MAX_ANSWER: usize = 5_000_000;
+
 /// How long the API's description may be kept: it changes with a release only.
 const DESCRIPTION_CACHED: &str = "public, max-age=3600";
 
@@ -180,6 +183,9 @@ async fn body(request: Request<Body>, limit: usize) -> Result<Bytes, Problem> {
 
 fn json(status: StatusCode, value: &impl serde::Serialize) -> Response {
     match serde_json::to_vec(value) {
+        Ok(body) if body.len() > MAX_ANSWER => {
+            Problem::Unavailable("larger than an answer may be".into()).into_response()
+        }
         Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => Problem::Unavailable(error.into()).into_response(),
     }
@@ -188,4 +194,17 @@ fn json(status: StatusCode, value: &impl serde::Serialize) -> Response {
 /// A header of our own making; what does not fit into one is left out.
 fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_larger_than_an_answer_may_be_is_refused() {
+        assert_eq!(json(StatusCode::OK, &"x".repeat(MAX_ANSWER - 2)).status(), StatusCode::OK);
+        let refused = json(StatusCode::OK, &"x".repeat(MAX_ANSWER));
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.headers().contains_key(header::RETRY_AFTER));
+    }
 }

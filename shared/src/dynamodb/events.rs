@@ -238,7 +238,10 @@ impl Events {
                 let summary =
                     attribute(item, "summary").and_then(|text| serde_json::from_str(text).map_err(StoreError::corrupt));
                 // One that cannot be read keeps no other from being listed.
-                summary.inspect_err(|error| tracing::error!(error = chain(error), "an event cannot be listed")).ok()
+                let event_id = attribute(item, "sk").unwrap_or_default();
+                summary
+                    .inspect_err(|error| tracing::error!(event_id, error = chain(error), "an event cannot be listed"))
+                    .ok()
             })
             .collect();
         let next = match answer.last_evaluated_key {

@@ -117,7 +117,7 @@ async fn of_event(
     turn: &mut Turn,
     done: &mut Reconciled,
 ) -> Result<(), Halt> {
-    let Some(event) = event_of(jobs, id, done).await?.flatten() else { return Ok(()) };
+    let Some(event) = event_of(jobs, id, done).await? else { return Ok(()) };
     // Since then there is nothing to compare any more.
     if end_ms(&event) <= now_ms {
         return Ok(());

@@ -113,15 +113,15 @@ fn is_long_over(event: &EventSummary, now_ms: i64) -> bool {
     event.starts_at.max(event.sale.closes_at).as_millisecond() + KEPT_FOR_MS < now_ms
 }
 
-/// An event, if there is one; `None` = it cannot be read, which keeps no other waiting.
-async fn event_of(jobs: &Jobs, id: &EventId, done: &mut Reconciled) -> Result<Option<Option<Event>>, StoreError> {
+/// An event, if there is one that can be read; one that cannot keeps no other waiting.
+async fn event_of(jobs: &Jobs, id: &EventId, done: &mut Reconciled) -> Result<Option<Event>, StoreError> {
     match jobs.events.get(id).await {
         Err(error @ StoreError::Corrupt(_)) => {
             done.unsettled += 1;
             tracing::error!(event_id = %id, error = chain(&error), "an event cannot be reconciled");
             Ok(None)
         }
-        event => event.map(Some),
+        event => event,
     }
 }
 
@@ -130,17 +130,16 @@ async fn in_doubt(jobs: &Jobs, id: &EventId, deadline: Instant, done: &mut Recon
     if labels.is_empty() {
         return Ok(());
     }
-    let event = event_of(jobs, id, done).await?;
-    let is_readable = event.is_some();
-    let event = event.flatten();
+    // What was taken is in doubt until it is settled, so also where its event cannot be read.
+    let Some(event) = event_of(jobs, id, done).await? else { return Ok(()) };
     for label in labels {
-        let is_right = match event.as_ref().and_then(|event| Some((event, event.section(&label)?))) {
-            Some((event, section)) => {
+        let is_right = match event.section(&label) {
+            Some(section) => {
                 done.in_doubt += 1;
-                one_section(jobs, event, section, deadline, done).await?
+                one_section(jobs, &event, section, deadline, done).await?
             }
-            // Unpublished since, as far as that can be read.
-            None => is_readable,
+            // Unpublished since.
+            None => true,
         };
         jobs.repairs.settle(id, &label, is_right).await?;
     }
@@ -209,7 +208,7 @@ async fn sections_of(
     turn: &mut InTurn,
     done: &mut Reconciled,
 ) -> Result<(), Halt> {
-    let Some(event) = event_of(jobs, id, done).await?.flatten() else { return Ok(()) };
+    let Some(event) = event_of(jobs, id, done).await? else { return Ok(()) };
     let at = behind.and_then(|label| event.sections.iter().position(|section| section.id == *label));
     for section in &event.sections[at.map_or(0, |at| at + 1)..] {
         if turn.budget == 0 {
@@ -225,7 +224,7 @@ async fn sections_of(
 }
 
 async fn drop_event(jobs: &Jobs, id: &EventId, done: &mut Reconciled) -> Result<(), Halt> {
-    let Some(event) = event_of(jobs, id, done).await?.flatten() else { return Ok(()) };
+    let Some(event) = event_of(jobs, id, done).await? else { return Ok(()) };
     let sections: Vec<Label> = event.sections.iter().map(|section| section.id.clone()).collect();
     jobs.repairs.drop_event(id, &sections).await?;
     done.dropped += 1;
